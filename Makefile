@@ -1,0 +1,39 @@
+# `make demo` and `make test` need only Python >= 3.11 and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/installed
+
+.PHONY: demo test test-full lint format lock clean
+
+demo: $(STAMP)
+	$(BIN)/python main.py --config=configs/demo.py
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest --durations=10
+
+test-full: $(STAMP)
+	$(BIN)/python -m pytest -m full --durations=10
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("attn_jax needs Python 3.11 or newer; name one: make PYTHON=python3.12" * (sys.version_info < (3, 11)))'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $(STAMP)
+
+# The exact versions, for every supported Python in one file.
+lock:
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --upgrade pyproject.toml --output-file constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,51 @@
+"""CBAM: Convolutional Block Attention Module, arXiv 1807.06521.
+
+As the authors' code, and unlike the paper's formula, it normalises the spatial gate before its sigmoid.
+"""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from attn_jax.layers import BatchNorm, Conv, GateMLP, global_average, global_max, maximum, over_space
+
+
+class CBAM(nn.Module):
+    """Scales channels by a gate from their means and maxima over space, then positions by one from those over channels.
+
+    Sows both gates, `"channel"` [B, C] and `"spatial"` [B, *space]. At initialisation the spatial gate is one half
+    everywhere (the scale of its normalisation starts at zero) and the channel gates lie near one half: it about
+    quarters its input.
+    """
+
+    usual_placement: ClassVar[str] = "block"
+
+    reduction: int = 16
+    kernel_size: int = 7
+    axis_name: str | None = None
+    dtype: jnp.dtype | None = None
+    param_dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
+        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        pooled = jnp.stack([global_average(x), global_max(x)])
+        channel = jax.nn.sigmoid(GateMLP(self.reduction, name="mlp", **types)(pooled).sum(0))
+        self.sow("attention", "channel", channel)
+        x = x * over_space(channel, x)
+
+        logits = Conv(1, self.kernel_size, name="conv", **types)(channel_pool(x))
+        start: dict[str, Any] = {"momentum": 0.99, "scale_init": nn.initializers.zeros}
+        norm = BatchNorm(axis_name=self.axis_name, name="norm", **start, **types)
+        spatial = jax.nn.sigmoid(norm(logits, train=train))
+        self.sow("attention", "spatial", spatial[..., 0])
+        return x * spatial.astype(x.dtype)
+
+
+def channel_pool(x: Float[Array, "B *space C"]) -> Float[Array, "B *space 2"]:
+    """The maximum and the mean over channels, in this order."""
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.stack([maximum(x, -1), x.mean(-1, dtype=wide).astype(x.dtype)], axis=-1)

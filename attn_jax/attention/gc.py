@@ -1,0 +1,63 @@
+"""GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond, arXiv 1904.11492."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from attn_jax.errors import UserError
+from attn_jax.layers import over_space, reduced
+from attn_jax.layers.initializers import kaiming_fan_in, torch_uniform
+
+
+class GC(nn.Module):
+    """Pools space with one learned softmax map, transforms the pooled vector and adds it to every position.
+
+    `fusion="mul"` multiplies by the vector's sigmoid instead (the authors' `channel_mul`). Sows the softmax map,
+    `"spatial"` [B, *space]. The last layer starts at zero: at initialisation `"add"` is the identity, `"mul"` halves.
+
+    Raises:
+        UserError: `fusion` is neither `"add"` nor `"mul"`.
+    """
+
+    usual_placement: ClassVar[str] = "block"
+
+    reduction: int = 16
+    fusion: str = "add"
+    dtype: jnp.dtype | None = None
+    param_dtype: jnp.dtype = jnp.float32
+
+    def __post_init__(self) -> None:
+        if self.fusion not in ("add", "mul"):
+            raise UserError(f"attention 'gc': fusion={self.fusion!r} is neither 'add' nor 'mul'")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
+        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        channels = x.shape[-1]
+        hidden = reduced(channels, self.reduction)
+        weights = spatial_softmax(nn.Dense(1, kernel_init=kaiming_fan_in, name="mask", **types)(x)[..., 0])
+        self.sow("attention", "spatial", weights)
+
+        y = nn.Dense(hidden, kernel_init=torch_uniform, name="fc1", **types)(pool(x, weights))
+        y = nn.relu(nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name="norm", **types)(y))
+        y = over_space(nn.Dense(channels, kernel_init=nn.initializers.zeros, name="fc2", **types)(y), x)
+        return x + y if self.fusion == "add" else x * jax.nn.sigmoid(y)
+
+
+def spatial_softmax(logits: Float[Array, "B *space"]) -> Float[Array, "B *space"]:
+    """Softmax over all positions of an image, in at least float32."""
+    wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return jax.nn.softmax(wide, axis=tuple(range(1, logits.ndim)))
+
+
+def pool(x: Float[Array, "B *space C"], weights: Float[Array, "B *space"]) -> Float[Array, "B C"]:
+    """The weighted sum over space, summed in the type of `weights`."""
+    flat = (x.shape[0], -1)
+    context = jnp.einsum(
+        "bnc,bn->bc", x.reshape(*flat, x.shape[-1]), weights.reshape(flat), preferred_element_type=weights.dtype
+    )
+    return context.astype(x.dtype)

@@ -1,0 +1,30 @@
+"""Squeeze-and-Excitation Networks, arXiv 1709.01507; both layers of the gate are biased, as in the authors' code."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from attn_jax.layers import GateMLP, global_average, over_space
+
+
+class SE(nn.Module):
+    """Scales each channel by a gate computed from the means of all channels.
+
+    Sows the gates, `"channel"` [B, C]. At initialisation they lie near one half: it about halves its input.
+    """
+
+    usual_placement: ClassVar[str] = "block"
+
+    reduction: int = 16
+    dtype: jnp.dtype | None = None
+    param_dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
+        mlp = GateMLP(self.reduction, dtype=self.dtype, param_dtype=self.param_dtype, name="mlp")
+        gate = jax.nn.sigmoid(mlp(global_average(x)))
+        self.sow("attention", "channel", gate)
+        return x * over_space(gate, x)

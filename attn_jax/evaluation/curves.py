@@ -1,0 +1,56 @@
+"""Curves behind the numbers: ROC and precision-recall, of one model and averaged over several."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from sklearn import metrics as sk
+
+from attn_jax.evaluation.records import Predictions
+
+
+class Curve(NamedTuple):
+    """Points in order of x, and the score from which on an image counts as positive (infinite: none does)."""
+
+    x: Float[np.ndarray, "points"]
+    y: Float[np.ndarray, "points"]
+    threshold: Float[np.ndarray, "points"]
+
+
+class MeanCurve(NamedTuple):
+    """Mean and standard deviation (n - 1; None of one curve) of several curves at common x."""
+
+    x: Float[np.ndarray, "points"]
+    mean: Float[np.ndarray, "points"]
+    sd: Float[np.ndarray, "points"] | None
+
+
+def roc(predictions: Predictions) -> dict[str, Curve]:
+    """False against true positive rate of the test images, by class or finding; those without both kinds are left out.
+
+    Two classes have one curve, the positive's.
+    """
+    outcomes = predictions.part("test").outcomes()
+    return {name: Curve(*sk.roc_curve(t, s)) for name, (t, s) in outcomes.items() if t.any() and not t.all()}
+
+
+def precision_recall(predictions: Predictions) -> dict[str, Curve]:
+    """Recall against precision of the test images, by class or finding; those without both kinds are left out."""
+    curves = {}
+    for name, (truth, score) in predictions.part("test").outcomes().items():
+        if truth.any() and not truth.all():
+            precision, recall, limits = sk.precision_recall_curve(truth, score)
+            curves[name] = Curve(recall[::-1], precision[::-1], np.append(limits, np.inf)[::-1])
+    return curves
+
+
+def mean_roc(curves: Sequence[Curve], points: int = 101) -> MeanCurve:
+    """ROC curves averaged vertically: mean true positive rate at each of `points` false positive rates.
+
+    Where a curve rises straight up, its upper end counts, but for rate 0, where every curve starts from 0.
+    """
+    grid = np.linspace(0, 1, points)
+    heights = np.stack([np.interp(grid, curve.x, curve.y) for curve in curves])
+    heights[:, 0] = 0
+    return MeanCurve(grid, heights.mean(axis=0), heights.std(axis=0, ddof=1) if len(curves) > 1 else None)

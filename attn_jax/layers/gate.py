@@ -1,0 +1,45 @@
+"""Gates on channels: the two-layer perceptron that many mechanisms compute them with, and the product itself."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from attn_jax.errors import UserError
+from attn_jax.layers.initializers import torch_uniform
+
+
+def reduced(channels: int, reduction: int) -> int:
+    """`channels // reduction`, at least 1.
+
+    Raises:
+        UserError: `reduction` is not a positive whole number.
+    """
+    if not isinstance(reduction, int) or reduction < 1:
+        raise UserError(f"reduction={reduction!r}: by what the channels are divided is a whole number from 1 on")
+    return max(1, channels // reduction)
+
+
+class GateMLP(nn.Module):
+    """Channels to `channels // reduction`, ReLU, and back; both layers are biased."""
+
+    reduction: int
+    dtype: jnp.dtype | None = None
+    param_dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, pooled: Float[Array, "*batch C"]) -> Float[Array, "*batch C"]:
+        channels = pooled.shape[-1]
+        settings: dict[str, Any] = {
+            "kernel_init": torch_uniform,
+            "dtype": self.dtype,
+            "param_dtype": self.param_dtype,
+        }
+        hidden = nn.relu(nn.Dense(reduced(channels, self.reduction), name="fc1", **settings)(pooled))
+        return nn.Dense(channels, name="fc2", **settings)(hidden)
+
+
+def over_space(vector: Float[Array, "B C"], like: Float[Array, "B *space C"]) -> Float[Array, "B *ones C"]:
+    """One value per channel, shaped and typed to meet every position of `like`."""
+    return jnp.expand_dims(vector.astype(like.dtype), tuple(range(1, like.ndim - 1)))

@@ -1,0 +1,50 @@
+"""Batch normalisation with PyTorch's defaults."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over everything but the channels, arXiv 1502.03167; variables are named as in linen.
+
+    Statistics are kept and computed in `promote_types(dtype, float32)`. Under `jit` over a mesh they are those of the
+    global batch; under `pmap`, name the mapped axis. The running variance is the biased one (PyTorch's is not).
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    axis_name: str | None = None
+    scale_init: nn.initializers.Initializer = nn.initializers.ones
+    dtype: jnp.dtype | None = None
+    param_dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
+        channels = x.shape[-1:]
+        dtype = self.dtype or x.dtype
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        stored = jnp.promote_types(self.param_dtype, jnp.float32)
+        scale = self.param("scale", self.scale_init, channels, self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, channels, self.param_dtype)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, stored)
+        running_var = self.variable("batch_stats", "var", jnp.ones, channels, stored)
+        if train:
+            mean, var = self._batch_statistics(x.astype(wide))
+            if not self.is_initializing():
+                for running, batch in ((running_mean, mean), (running_var, var)):
+                    running.value = self.momentum * running.value + (1 - self.momentum) * batch.astype(stored)
+        else:
+            mean, var = running_mean.value, running_var.value
+        return ((x - mean) * (scale * lax.rsqrt(var + self.epsilon)) + bias).astype(dtype)
+
+    def _batch_statistics(self, x: Float[Array, "B *space C"]) -> tuple[Float[Array, " C"], Float[Array, " C"]]:
+        axes = tuple(range(x.ndim - 1))
+        mean = x.mean(axes)
+        if self.axis_name is not None and not self.is_initializing():
+            mean = lax.pmean(mean, self.axis_name)
+        var = jnp.square(x - mean).mean(axes)
+        if self.axis_name is not None and not self.is_initializing():
+            var = lax.pmean(var, self.axis_name)
+        return mean, var

@@ -1,0 +1,60 @@
+"""Where a network takes an attention mechanism, without knowing which."""
+
+import dataclasses
+
+from flax import linen as nn
+
+from attn_jax.errors import UserError, did_you_mean
+
+PLACEMENTS: tuple[str, ...] = ("block", "stage", "conv")
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """An unbound mechanism and the places that get a copy of it.
+
+    `placement` is `"block"` (in the residual branch after its last norm), `"stage"` (after a stage) or `"conv"`
+    (instead of a 3 x 3 convolution); `stages` counts from 1. `template=None` is a slot that stays empty.
+    """
+
+    template: nn.Module | None = None
+    placement: str = "block"
+    stages: tuple[int, ...] = (1, 2, 3, 4)
+
+    def takes(self, placement: str, stage: int) -> bool:
+        """Whether this place of this stage gets a mechanism."""
+        return self.template is not None and placement == self.placement and stage in self.stages
+
+    def make(self, parent: nn.Module, name: str, **fields: object) -> nn.Module:
+        """A copy of the mechanism inside `parent`, with those of `fields` that it has."""
+        assert self.template is not None
+        own = _fields(self.template)
+        return self.template.clone(parent=parent, name=name, **{k: v for k, v in fields.items() if k in own})
+
+
+def make_slot(template: nn.Module | None, placement: str | None, stages: tuple[int, ...]) -> Slot:
+    """A slot for `template`, whose usual placement is taken where `placement` is None.
+
+    Raises:
+        UserError: unknown placement or stage, or a mechanism that cannot stand (only) in place of a convolution.
+    """
+    stages = tuple(stages)
+    unknown = sorted(set(stages) - {1, 2, 3, 4})
+    if unknown:
+        raise UserError(f"stages: {unknown[0]!r} is none of the network's stages 1, 2, 3, 4")
+    if placement is not None and placement not in PLACEMENTS:
+        raise UserError(f"placement {placement!r} is unknown.{did_you_mean(placement, PLACEMENTS)}")
+    if template is None:
+        return Slot(None, placement or "block", stages)
+    replaces = {"features", "strides"} <= _fields(template)
+    placement = placement or getattr(template, "usual_placement", "conv" if replaces else "block")
+    if replaces != (placement == "conv"):
+        name = type(template).__name__
+        verb = "replaces a convolution" if replaces else "keeps its input's shape"
+        fitting = "'conv'" if replaces else "'block' or 'stage'"
+        raise UserError(f"attention {name} {verb}: its placement is {fitting}, not {placement!r}")
+    return Slot(template, placement, stages)
+
+
+def _fields(module: nn.Module) -> set[str]:
+    return {field.name for field in dataclasses.fields(module)}

@@ -1,0 +1,121 @@
+"""Cost against quality: one point an arm, its bar the spread over seeds."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from attn_jax.report import numbers
+from attn_jax.report.arms import Comparison
+from attn_jax.report.figures.drawing import Figure, canvas, finish, legend_below
+from attn_jax.report.figures.palette import Look
+
+MOST_LABELS = 6
+PANELS: tuple[tuple[str, str, float, str], ...] = (
+    ("parameters", "Parameters (millions)", 1e-6, "parameters"),
+    ("gmacs", "Operations of a forward pass (GFLOPs)", 2.0, "operations"),
+    ("step_bytes", "Memory of a training step (MiB)", 2.0**-20, "memory"),
+    ("step_seconds", "Time of a training step (ms)", 1e3, "step time"),
+    ("compile_seconds", "Compile time (s)", 1.0, "compile time"),
+)
+_FORMS: dict[str, Callable[[float | None], str]] = {
+    "parameters": numbers.parameters,
+    "gmacs": numbers.operations,
+    "step_bytes": numbers.size,
+    "step_seconds": numbers.time,
+    "compile_seconds": numbers.time,
+}
+
+
+def figures(comparison: Comparison, look: dict[str, Look], name: str) -> list[Figure]:
+    """One scatter a cost that was measured."""
+    found = [_scatter(comparison, look, f"{name}-{panel[0]}", *panel) for panel in PANELS]
+    return [drawn for drawn in found if drawn is not None]
+
+
+def _scatter(
+    comparison: Comparison, look: dict[str, Look], name: str, field: str, axis: str, factor: float, short: str
+) -> Figure | None:
+    metric = comparison.primary
+    rows = []
+    for arm in comparison.arms:
+        cost, quality = arm.cost(field), arm.metric(metric)
+        if cost.mean is not None and quality.mean is not None:
+            rows.append((arm.label, cost.mean, cost.sd, quality.mean, quality.sd))
+    if not rows:
+        return None
+    title = numbers.metric_title(metric)
+    crowded = len(rows) > MOST_LABELS
+    with canvas(3.6, 2.9 + 0.15 * crowded * len(comparison.shown)) as (sheet, axes):
+        handles, labelled = [], []
+        for label, cost, _, quality, sd in rows:
+            style = look[label]
+            drawn = axes.errorbar(
+                [factor * cost],
+                [quality],
+                yerr=None if sd is None or style.faint else [sd],
+                color=style.colour,
+                marker=style.marker,
+                markersize=4 if style.faint else 8,
+                markeredgecolor="white",
+                elinewidth=1.1,
+                capsize=2.5,
+                linestyle="none",
+                zorder=2 if style.faint else 3,
+                label=label,
+            )
+            if not style.faint:
+                handles.append(drawn)
+                labelled.append((factor * cost, quality, label))
+        axes.margins(0.16, 0.14)
+        axes.locator_params(axis="x", nbins=5)
+        if crowded:
+            legend_below(sheet, handles)
+        else:
+            _place_labels(axes, labelled)
+        axes.set(xlabel=axis, ylabel=f"Mean {title}")
+        form = _FORMS[field]
+        said = "; ".join(f"{label}: {form(cost)}, {numbers.spread(q, sd)}" for label, cost, _, q, sd in rows[:12])
+        columns = ["arm", field, f"{field}_sd", metric, f"{metric}_sd"]
+        return finish(
+            sheet,
+            name,
+            f"{title} against {short}",
+            f"Bars: ± sd over {comparison.repeats}s.",
+            pd.DataFrame(rows, columns=columns),
+            alternative=f"{title} against {short} on {comparison.dataset}. {said}.",
+            simulated=comparison.simulated,
+        )
+
+
+def _place_labels(axes, points: list[tuple[float, float, str]]) -> None:
+    """Names beside their points, moved up or down until none covers another; a thin line leads back where moved."""
+    axes.figure.canvas.draw()
+    to_pixels = axes.transData.transform
+    frame = axes.get_window_extent()
+    em = axes.figure.dpi * 8 / 72
+    taken: list[tuple[float, float, float, float]] = []
+    for x, y, label in sorted(points, key=lambda p: p[1]):
+        px, py = to_pixels((x, y))
+        width = 0.62 * em * len(label)
+        right = px + 0.9 * em + width <= frame.x1
+        left_edge = px + 0.9 * em if right else px - 0.9 * em - width
+        for step in range(12):
+            offset = (step + 1) // 2 * (1 if step % 2 else -1) * 1.2 * em
+            box = (left_edge, py + offset - 0.6 * em, left_edge + width, py + offset + 0.6 * em)
+            if not any(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken):
+                break
+        taken.append(box)
+        points_of = 72 / axes.figure.dpi
+        place = ((0.9 if right else -0.9) * em * points_of, offset * points_of)
+        lead = {"arrowstyle": "-", "linewidth": 0.5, "color": "#8A93A3", "shrinkB": 4} if offset else None
+        axes.annotate(
+            label,
+            (x, y),
+            place,
+            textcoords="offset points",
+            fontsize=8,
+            va="center",
+            ha="left" if right else "right",
+            arrowprops=lead,
+            zorder=5,
+        )

@@ -1,0 +1,122 @@
+"""ROC curves: a thin line a seed, their vertical average thick, and the operating point chosen on validation."""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from attn_jax.evaluation.records import Predictions
+from attn_jax.report.arms import Arm, Comparison
+from attn_jax.report.contents import Contents
+from attn_jax.report.figures.drawing import Figure, canvas, finish, legend_below
+from attn_jax.report.figures.palette import Look
+from attn_jax.report.numbers import plural, spread
+
+GRID = np.linspace(0.0, 1.0, 201)
+MOST_THIN_LINES = 40
+
+
+def curve(positive: Bool[np.ndarray, "n"], score: Float[np.ndarray, "n"]) -> Float[np.ndarray, "201"] | None:
+    """True positive rate at the false positive rates `GRID`, straight between the points of the empirical curve.
+
+    None where one of the two classes is absent.
+    """
+    if positive.all() or not positive.any():
+        return None
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.diff(score[order]) != 0, True)
+    hits = np.cumsum(positive[order])[last] / positive.sum()
+    alarms = np.cumsum(~positive[order])[last] / (~positive).sum()
+    # Where the curve rises straight up, interp takes the upper end.
+    return np.interp(GRID, np.append(0.0, alarms), np.append(0.0, hits))
+
+
+def mean_curve(predictions: Predictions) -> Float[np.ndarray, "201"] | None:
+    """The curve of the test part; of several classes or findings, the vertical average over those that have one."""
+    curves = [curve(is_so, score) for is_so, score in predictions.part("test").outcomes().values()]
+    known = [c for c in curves if c is not None]
+    return np.mean(known, axis=0) if known else None
+
+
+def curves_of(arm: Arm, contents: Contents) -> list[tuple[str, Float[np.ndarray, "201"]]]:
+    """The curves of an arm's cells that have one, by key."""
+    found = [(key, mean_curve(contents.predictions[key])) for key in arm.keys if key in contents.predictions]
+    return [(key, c) for key, c in found if c is not None]
+
+
+def operating_points(arm: Arm) -> tuple[float | None, float | None]:
+    """Mean false and true positive rate at the thresholds chosen on validation."""
+    specificity, sensitivity = arm.metric("specificity").mean, arm.metric("sensitivity").mean
+    return (None if specificity is None else 1 - specificity), sensitivity
+
+
+def figure(comparison: Comparison, contents: Contents, look: dict[str, Look], name: str) -> Figure | None:
+    """All arms in one pair of axes; those that a figure cannot hold stay grey."""
+    curves = {arm.label: found for arm in comparison.arms if (found := curves_of(arm, contents))}
+    if not curves:
+        return None
+    first = next(p for arm in comparison.arms for key in arm.keys if (p := contents.predictions.get(key)))
+    single_question = first.binary
+    thin = sum(map(len, curves.values())) <= MOST_THIN_LINES
+    with canvas(4.4, 4.4 + 0.1 * len(comparison.shown)) as (sheet, axes):
+        axes.plot([0, 1], [0, 1], color="#8A93A3", linewidth=0.8, linestyle=(0, (2, 3)))
+        handles = []
+        for arm in sorted(comparison.arms, key=lambda a: not look[a.label].faint):
+            style = look[arm.label]
+            lines = [c for _, c in curves.get(arm.label, [])]
+            if not lines:
+                continue
+            if thin and not style.faint:
+                for line in lines:
+                    axes.plot(GRID, line, color=style.colour, linewidth=0.7, alpha=0.35)
+            width = 0.8 if style.faint else 2.0
+            mean = np.mean(lines, axis=0)
+            label = f"{arm.label}  {spread(arm.metric('auc').mean, arm.metric('auc').sd)}"
+            (drawn,) = axes.plot(GRID, mean, color=style.colour, linestyle=style.dash, linewidth=width, label=label)
+            if style.faint:
+                continue
+            handles.append(drawn)
+            alarm, hit = operating_points(arm)
+            if single_question and alarm is not None and hit is not None:
+                axes.plot([alarm], [hit], style.marker, color=style.colour, markersize=7, markeredgecolor="white")
+                drawn.set_marker(style.marker)
+                drawn.set_markevery([])
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        axes.set(xlabel="False positive rate (1 \u2212 specificity)", ylabel="True positive rate (sensitivity)")
+        legend_below(sheet, handles)
+        return finish(
+            sheet,
+            name,
+            "ROC curves",
+            _caption(comparison, single_question, thin, first.kind),
+            _data(comparison, curves),
+            alternative=_alternative(comparison),
+            simulated=comparison.simulated,
+            wide=True,
+        )
+
+
+def _caption(comparison: Comparison, single_question: bool, thin: bool, kind: str) -> str:
+    parts = [f"Thick lines are vertical averages over {comparison.repeats}s"]
+    parts[0] += ", thin lines single ones." if thin else "."
+    if single_question:
+        parts.append("Markers: mean operating point at the thresholds chosen on validation.")
+    else:
+        over = "findings" if kind == "multilabel" else "classes, each against the rest"
+        parts.append(f"Averaged over {over}.")
+    hidden = len(comparison.arms) - len(comparison.shown)
+    parts += [f"Grey: {plural(hidden, 'further arm')}, named in the CSV."] if hidden else []
+    return " ".join([*parts, "The legend gives AUC, mean ± sd."])
+
+
+def _alternative(comparison: Comparison) -> str:
+    said = [f"{a.label} {spread(a.metric('auc').mean, a.metric('auc').sd)}" for a in comparison.shown]
+    return f"ROC curves on {comparison.dataset}; AUC: {', '.join(said)}."
+
+
+def _data(comparison: Comparison, curves: dict[str, list]) -> pd.DataFrame:
+    frames = []
+    for arm in comparison.arms:
+        for key, line in curves.get(arm.label, []):
+            points = {"false_positive_rate": GRID, "true_positive_rate": line}
+            frames.append(pd.DataFrame({"arm": arm.label, "key": key, **points}))
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,185 @@
+"""What stands on the page, and in which order; each block is prose, facts, a table, figures or a gallery."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attn_jax import progress
+from attn_jax.report import gallery, numbers
+from attn_jax.report.arms import Comparison
+from attn_jax.report.contents import Contents, DatasetSummary
+from attn_jax.report.figures import confusion, cost, palette, roc, training
+from attn_jax.report.figures.drawing import Figure
+from attn_jax.report.tables import leaderboard, records
+from attn_jax.report.tables.table import Table
+
+MOST_WIDE_MATRICES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """`value` is text, facts (name to text or list), a `Table`, figures or a `Gallery`, as `kind` says.
+
+    A block with `folded` is closed until its reader opens it; `folded` is what the closed one says.
+    """
+
+    kind: str
+    value: Any
+    folded: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it; `anchor` is unique on the page."""
+
+    anchor: str
+    title: str
+    blocks: tuple[Block, ...] = ()
+    parts: tuple["Section", ...] = ()
+
+
+def slugs(names: Iterable[str]) -> dict[str, str]:
+    """For each name one that file systems and anchors take, unique among them."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-").lower()[:60] or "x"
+        number, slug = 2, plain
+        while slug in found.values():
+            slug, number = f"{plain}-{number}", number + 1
+        found[name] = slug
+    return found
+
+
+def build(contents: Contents, comparisons: Sequence[Comparison], *, pictures: bool) -> list[Section]:
+    """All sections below the summary."""
+    names = slugs(contents.datasets)
+    attentions = list(dict.fromkeys(contents.cells["attention"]))
+    own = [comparison for comparison in comparisons if not comparison.tested_on]
+    sections = []
+    for comparison in progress.track(own, "drawing figures", len(own)):
+        slug = names[comparison.dataset]
+        looks = palette.looks(comparison, attentions)
+        parts = [_quality(contents, comparison, looks, slug), _training(contents, comparison, looks, slug)]
+        parts += [_cost(comparison, looks, slug), _gallery(contents, comparison.dataset, slug, pictures)]
+        shown = tuple(part for part in parts if part is not None)
+        sections.append(Section(f"on-{slug}", comparison.dataset, (), shown))
+    external = [comparison for comparison in comparisons if comparison.tested_on]
+    if external:
+        sections.append(_external(external, names))
+    return [*sections, _data(contents, names), _cells(contents)]
+
+
+def _quality(contents: Contents, comparison: Comparison, looks: dict[str, palette.Look], slug: str) -> Section:
+    summary = contents.datasets[comparison.dataset]
+    blocks = [Block("table", leaderboard.leaderboard(comparison, f"leaderboard-{slug}"))]
+    if summary.kind == "multilabel" or len(summary.classes) > 2:
+        table = leaderboard.per_class(comparison, summary.classes, summary.kind, f"per-class-{slug}")
+        blocks.append(Block("table", table))
+    drawn = roc.figure(comparison, contents, looks, f"roc-{slug}")
+    matrices = confusion.figures(comparison, summary.classes, f"confusion-{slug}")
+    open_ones = MOST_WIDE_MATRICES if any(matrix.wide for matrix in matrices) else len(matrices)
+    shown, folded = [*([drawn] if drawn else []), *matrices[:open_ones]], matrices[open_ones:]
+    blocks += [Block("figures", shown)] if shown else []
+    blocks += [Block("figures", folded, f"{len(folded)} more confusion matrices")] if folded else []
+    if len(comparison.shown) < len(comparison.arms):
+        hidden = len(comparison.arms) - len(comparison.shown)
+        text = (
+            f"Figures name {len(comparison.shown)} arms, the baseline and the best; {hidden} more stand in the tables."
+        )
+        blocks.insert(1, Block("text", text))
+    return Section(f"quality-{slug}", "Quality", tuple(blocks))
+
+
+def _training(contents: Contents, comparison: Comparison, looks: dict[str, palette.Look], slug: str) -> Section | None:
+    drawn = training.figures(comparison, contents, looks, f"training-{slug}")
+    return Section(f"training-{slug}", "Training", (Block("figures", drawn),)) if drawn else None
+
+
+def _cost(comparison: Comparison, looks: dict[str, palette.Look], slug: str) -> Section:
+    blocks = [Block("table", records.cost(comparison, f"cost-{slug}"))]
+    drawn = cost.figures(comparison, looks, f"cost-{slug}")
+    blocks += [Block("figures", drawn)] if drawn else []
+    return Section(f"cost-{slug}", "Cost against quality", tuple(blocks))
+
+
+def _gallery(contents: Contents, dataset: str, slug: str, pictures: bool) -> Section | None:
+    items = [item for item in contents.gallery if item.dataset == dataset]
+    anchor, title = f"gallery-{slug}", "Where the models look"
+    if not pictures:
+        why = "Pictures were left out of this version of the page on request."
+        return Section(anchor, title, (Block("text", why),))
+    if not items:
+        return None
+    budget = gallery.MOST_BYTES * len(items) // len(contents.gallery)
+    built = gallery.build(items, anchor, simulated=contents.simulated(dataset), budget=budget)
+    return Section(anchor, title, (Block("gallery", built),))
+
+
+def _external(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> Section:
+    text = "Networks trained on one data set and tested, unchanged, on another; thresholds come from the first."
+    tables = []
+    for comparison in comparisons:
+        name = f"external-{names[comparison.dataset]}-on-{names[comparison.tested_on]}"
+        tables.append(Block("table", leaderboard.leaderboard(comparison, name)))
+    return Section("external", "External validation", (Block("text", text), *tables))
+
+
+def _data(contents: Contents, names: Mapping[str, str]) -> Section:
+    parts = []
+    for dataset, summary in contents.datasets.items():
+        slug = names[dataset]
+        blocks = [Block("facts", _facts(summary)), Block("table", records.counts(dataset, summary, f"images-{slug}"))]
+        if summary.skipped:
+            table = records.skipped(dataset, summary, f"skipped-{slug}")
+            skipped = numbers.plural(len(summary.skipped), "skipped file")
+            blocks.append(Block("table", table, f"{skipped}, with reasons"))
+        parts.append(Section(f"data-{slug}", dataset, tuple(blocks)))
+    return Section("data", "Data", (), tuple(parts))
+
+
+def _facts(summary: DatasetSummary) -> dict[str, Any]:
+    duplicates = "none found"
+    if summary.clusters:
+        duplicates = (
+            f"{numbers.plural(summary.clusters, 'cluster')} of near-duplicates with "
+            f"{numbers.plural(summary.images_in_clusters, 'image')}, each kept on one side of the split"
+        )
+    facts: dict[str, Any] = {
+        "Source": f"{summary.source} (simulated)" if summary.simulated else summary.source,
+        "Images": numbers.count(summary.images),
+        "Patients": "not known: split by image" if summary.patients is None else numbers.count(summary.patients),
+        "Working size": summary.image_size,
+        "Task": "findings, several an image" if summary.kind == "multilabel" else f"{len(summary.classes)} classes",
+        "Duplicates": duplicates,
+        "Leaks avoided": f"{numbers.plural(summary.leaked_naive, 'validation or test image')} that a split blind to patients "
+        "and near-duplicates would have shared with training",
+        "Skipped files": numbers.count(len(summary.skipped)),
+    }
+    return facts | ({"Notes": list(summary.notes)} if summary.notes else {})
+
+
+def _cells(contents: Contents) -> Section:
+    blocks = []
+    failed = contents.cells["state"] == "failed"
+    if failed.any():
+        table = records.cells(contents, "failed-cells", states=("failed",), caption="Failed cells and their reasons.")
+        blocks.append(Block("table", table))
+    states = ("done", "failed", "unfinished")
+    table = records.cells(contents, "cells", states=states, caption="All cells of the grid.")
+    blocks.append(Block("table", table, f"All {numbers.plural(len(contents.cells), 'cell')}"))
+    return Section("cells", "Cells", tuple(blocks))
+
+
+def tables_in(sections: Iterable[Section]) -> list[Table]:
+    """Every table, in order."""
+    return [block.value for section in sections for block in _blocks(section) if block.kind == "table"]
+
+
+def figures_in(sections: Iterable[Section]) -> list[Figure]:
+    """Every figure, in order."""
+    return [f for section in sections for block in _blocks(section) if block.kind == "figures" for f in block.value]
+
+
+def _blocks(section: Section) -> list[Block]:
+    return [*section.blocks, *(block for part in section.parts for block in _blocks(part))]

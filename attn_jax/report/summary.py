@@ -1,0 +1,111 @@
+"""The study in words, made from its numbers, claiming no more than they show."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from attn_jax.report.arms import Arm, Comparison, Spread, difference
+from attn_jax.report.contents import REPEATS, Contents
+from attn_jax.report.numbers import LOWER_IS_BETTER, fixed, metric_title, plural, spread
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What one comparison says: a heading, the number under it, and the sentences."""
+
+    heading: str
+    figure: str
+    unit: str
+    sentences: tuple[str, ...]
+    simulated: bool
+
+
+def overall(contents: Contents) -> tuple[str, ...]:
+    """What was run, what is missing, and what this page does not say."""
+    cells = contents.cells
+    state = cells["state"].value_counts()
+    done, failed = len(contents.done), int(state.get("failed", 0))
+    own = cells[cells["tested_on"] == ""]
+    what = [plural(own["attention"].nunique(), "mechanism"), plural(own["dataset"].nunique(), "data set")]
+    what += [plural(own[axis].nunique(), axis) for axis in REPEATS if axis == "seed" or own[axis].nunique() > 1]
+    lines = [f"{', '.join(what)}: {done} of {plural(len(cells), 'cell')} finished."]
+    if failed:
+        lines.append(f"{plural(failed, 'cell')} failed; the reasons are listed under “Cells”. Means leave them out.")
+    left = len(cells) - done - failed
+    if left:
+        lines.append(f"{plural(left, 'cell is', 'cells are')} not finished; the numbers will change.")
+    simulated = [name for name, summary in contents.datasets.items() if summary.simulated]
+    if simulated:
+        lines.append(f"Simulated images, not patients: {', '.join(simulated)}. They say nothing about clinical images.")
+    return tuple(lines)
+
+
+def finding(comparison: Comparison) -> Finding:
+    """The best mean and how far it is from the baseline, against the spread between repeats."""
+    metric, title = comparison.primary, metric_title(comparison.primary)
+    images = {result.images for arm in comparison.arms for result in arm.results.values() if result.images}
+    tested = [f"Tested on {_range(images)} images."] if images else []
+    heading = f"{comparison.dataset} → {comparison.tested_on}" if comparison.tested_on else comparison.dataset
+    best = comparison.ranked[0]
+    top = best.metric(metric)
+    if top.mean is None:
+        reason = top.reason or "no value"
+        return Finding(heading, "—", title, (*tested, f"{title} is undefined: {reason}."), comparison.simulated)
+    which = "Lowest" if metric in LOWER_IS_BETTER else "Highest"
+    sentences = [f"{which} mean {title}: {best.label}, {spread(top.mean, top.sd)} ({_over(top, comparison)})."]
+    sentences += _against_baseline(comparison, best, top)
+    sentences += _claims(comparison)
+    shown = spread(top.mean, top.sd)
+    return Finding(heading, shown, f"{title}, {best.label}", (*tested, *sentences), comparison.simulated)
+
+
+def _range(values: set[int]) -> str:
+    return f"{min(values)}" if len(values) == 1 else f"{min(values)} to {max(values)}"
+
+
+def _over(value: Spread, comparison: Comparison) -> str:
+    runs = plural(value.n, comparison.repeats)
+    return f"mean ± sd over {runs}" if value.sd is not None else runs
+
+
+def _against_baseline(comparison: Comparison, best: Arm, top: Spread) -> list[str]:
+    metric = comparison.primary
+    if comparison.is_baseline(best):
+        alone = all(comparison.is_baseline(arm) for arm in comparison.arms)
+        return ["Only the baseline has finished." if alone else "It is the baseline: no mechanism has a better mean."]
+    reference = comparison.reference(best)
+    if reference is None:
+        return [f"The baseline ({comparison.baseline}) beside it has not finished, so no difference can be stated."]
+    base, delta = reference.metric(metric), difference(best, reference, metric)
+    if delta.mean is None:
+        return [f"Its difference to the baseline ({reference.label}) cannot be stated: {delta.reason}."]
+    words = f"The baseline, {reference.label}, has {spread(base.mean, base.sd)}"
+    pairs = plural(delta.n, comparison.repeats)
+    words += f": a difference of {spread(delta.mean, delta.sd, sign=True)}, paired over {pairs}."
+    return [words, *_judged(delta, [s for s in (top.sd, base.sd) if s is not None], comparison)]
+
+
+def _judged(delta: Spread, spreads: list[float], comparison: Comparison) -> list[str]:
+    if not spreads or delta.mean is None:
+        return []
+    size, widest = abs(delta.mean), max(spreads)
+    against = f"the {comparison.repeats}-to-{comparison.repeats} spread (sd {fixed(widest)})"
+    if size <= widest:
+        return [f"That is no larger than {against}: these runs do not tell the two apart."]
+    return [f"That is {size / widest:.1f} times {against}."] if widest else []
+
+
+def _claims(comparison: Comparison) -> list[str]:
+    runs = [len(arm.results) for arm in comparison.arms]
+    most = max(runs)
+    if most == 1:
+        return [f"One {comparison.repeats} only: no spread can be stated, and the order of the arms may be chance."]
+    uneven = [f"The arms have {min(runs)} to {most} {comparison.repeats}s each."] if min(runs) != most else []
+    return [*uneven, f"{plural(most, comparison.repeats)}: no significance claimed."]
+
+
+def alternatives(comparisons: Sequence[Comparison]) -> str:
+    """A warning where the best was picked among many: the highest of several means is high by chance too."""
+    most = max((len(c.arms) for c in comparisons), default=0)
+    if most < 3:
+        return ""
+    return f"The highest of {most} means is partly high by chance; it was picked after looking."

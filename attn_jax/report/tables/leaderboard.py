@@ -1,0 +1,137 @@
+"""Quality of every arm: the leaderboard, external validation, one class at a time, and all data sets side by side."""
+
+from collections.abc import Sequence
+
+from attn_jax.report.arms import Arm, Comparison, Spread, difference, mechanism_title
+from attn_jax.report.numbers import DASH, LOWER_IS_BETTER, metric_title
+from attn_jax.report.tables.table import Column, Table, Value, mark_best, number, over_repeats, spread_fields, text
+
+METRICS = (
+    "auc",
+    "average_precision",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "f1",
+    "mcc",
+    "kappa",
+    "brier",
+    "log_loss",
+    "ece",
+)
+HINTS = {
+    "auc": "area under the ROC curve; macro-average over classes where there are more than two",
+    "average_precision": "area under the precision-recall curve; macro-average over classes",
+    "sensitivity": "at the threshold chosen on the validation part",
+    "specificity": "at the threshold chosen on the validation part",
+    "mcc": "Matthews correlation coefficient",
+    "kappa": "Cohen's kappa; quadratic weights where the classes are ordered",
+    "ece": "expected calibration error",
+}
+AXES = {"model": "Network"}
+STAR = "★ marks the best mean of a column; it says nothing about chance."
+
+
+def _metrics(comparison: Comparison) -> list[str]:
+    first = [comparison.primary] if comparison.primary not in METRICS else []
+    return first + list(METRICS)
+
+
+def metric_column(name: str) -> Column:
+    """The heading of a metric, with which way is better."""
+    better = "lower is better" if name in LOWER_IS_BETTER else "higher is better"
+    hint = HINTS.get(name)
+    return Column(metric_title(name), spread_fields(name), f"{hint}; {better}" if hint else better)
+
+
+def arm_columns(comparison: Comparison) -> list[Column]:
+    """The headings that name an arm."""
+    titles = {axis: AXES.get(axis, axis.replace("_", " ").capitalize()) for axis in comparison.axes}
+    heads = [Column(title, (axis,), numeric=False) for axis, title in titles.items()]
+    return [Column("Attention", ("attention",), numeric=False), *heads]
+
+
+def arm_values(comparison: Comparison, arm: Arm) -> list[Value]:
+    """The entries under `arm_columns`."""
+    title = mechanism_title(arm.attention)
+    shown = f"{title} (baseline)" if comparison.is_baseline(arm) else title
+    return [Value(shown, (arm.attention,), arm.attention.casefold()), *map(text, arm.others)]
+
+
+def _delta(comparison: Comparison, arm: Arm) -> Value:
+    reference = comparison.reference(arm)
+    if reference is None:
+        why = "the baseline itself" if comparison.is_baseline(arm) else "no finished baseline to compare with"
+        return Value(DASH, ("", "", 0), None, why)
+    return over_repeats(difference(arm, reference, comparison.primary), sign=True)
+
+
+def leaderboard(comparison: Comparison, name: str) -> Table:
+    """One row an arm, best mean of the primary metric first."""
+    metrics = _metrics(comparison)
+    primary = comparison.primary
+    title = metric_title(primary)
+    heads = arm_columns(comparison)
+    repeats = Column(f"{comparison.repeats.capitalize()}s", ("repeats",), f"finished {comparison.repeats}s of this arm")
+    delta = Column(f"Δ {title}", spread_fields(f"delta_{primary}"), "difference to the baseline, pair by pair")
+    columns = [*heads, repeats, metric_column(primary), delta, *(metric_column(m) for m in metrics if m != primary)]
+    rows = []
+    for arm in comparison.ranked:
+        own = [number(len(arm.results), lambda n: f"{n:.0f}"), over_repeats(arm.metric(primary))]
+        rest = [over_repeats(arm.metric(m)) for m in metrics if m != primary]
+        rows.append([*arm_values(comparison, arm), *own, _delta(comparison, arm), *rest])
+    start = len(heads) + 1
+    mark_best(rows, start, lowest=primary in LOWER_IS_BETTER)
+    for offset, metric in enumerate(m for m in metrics if m != primary):
+        mark_best(rows, start + 2 + offset, lowest=metric in LOWER_IS_BETTER)
+    where = f"{comparison.dataset}, its own test part"
+    if comparison.tested_on:
+        where = f"trained on {comparison.dataset}, tested on {comparison.tested_on}"
+    caption = f"Leaderboard: {where}. {_over(comparison)}"
+    return Table(name, caption, tuple(columns), tuple(map(tuple, rows)), comparison.simulated, _notes(comparison))
+
+
+def _over(comparison: Comparison) -> str:
+    return f"Mean ± standard deviation over {comparison.repeats}s."
+
+
+def _notes(comparison: Comparison) -> tuple[str, ...]:
+    most = max(len(arm.results) for arm in comparison.arms)
+    alone = f"Only one {comparison.repeats} was run, so no spread can be stated."
+    delta = (
+        f"Δ is the mean of the differences to the baseline ({comparison.baseline}) over the {comparison.repeats}s both "
+        "have, ± their standard deviation."
+    )
+    return (STAR, delta, *([alone] if most == 1 else []))
+
+
+def per_class(comparison: Comparison, classes: Sequence[str], kind: str, name: str) -> Table:
+    """The primary metric class by class (finding by finding); the CSV holds the same."""
+    metric = comparison.primary
+    columns = [*arm_columns(comparison), *(Column(c, spread_fields(c), metric_column(metric).hint) for c in classes)]
+    rows = [
+        [*arm_values(comparison, arm), *(over_repeats(arm.class_metric(c, metric)) for c in classes)]
+        for arm in comparison.ranked
+    ]
+    for index in range(len(columns) - len(classes), len(columns)):
+        mark_best(rows, index, lowest=metric in LOWER_IS_BETTER)
+    what = "finding" if kind == "multilabel" else "class, each against the rest"
+    caption = f"{metric_title(metric)} of each {what}: {comparison.dataset}. {_over(comparison)}"
+    return Table(name, caption, tuple(columns), tuple(map(tuple, rows)), comparison.simulated, (STAR,))
+
+
+def overview(comparisons: Sequence[Comparison], name: str) -> Table:
+    """Rows are arms, columns are data sets: the primary metric on each one's own test part."""
+    own = [c for c in comparisons if not c.tested_on]
+    metric = own[0].primary
+    arms = list(dict.fromkeys(arm for comparison in own for arm in comparison.arms))
+    columns = [*arm_columns(own[0]), *(Column(c.dataset, spread_fields(c.dataset)) for c in own)]
+    rows = []
+    for arm in arms:
+        there = [next((a for a in c.arms if a == arm), None) for c in own]
+        spreads = [a.metric(metric) if a else Spread(None, None, 0, "not run or not finished") for a in there]
+        rows.append([*arm_values(own[0], arm), *map(over_repeats, spreads)])
+    for index in range(len(columns) - len(own), len(columns)):
+        mark_best(rows, index, lowest=metric in LOWER_IS_BETTER)
+    caption = f"{metric_title(metric)} on every data set. {_over(own[0])}"
+    return Table(name, caption, tuple(columns), tuple(map(tuple, rows)), any(c.simulated for c in own), (STAR,))

@@ -1,0 +1,133 @@
+"""A cell: one point of the grid, the key of everything that determines its result, and its folder."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+import re
+from typing import Any, Literal
+
+from ml_collections import ConfigDict
+
+from attn_jax.data.prepare import Prepared
+from attn_jax.errors import UserError
+from attn_jax.study.grid import Point
+
+State = Literal["done", "failed", "unfinished", "to do"]
+
+# Fields of a cell's config that cannot change its result. The data are in the key by their content, not their place.
+WITHOUT_EFFECT = {
+    "": ("name", "title", "description", "baseline", "explain", "report", "data", "datasets", "grid", "only"),
+    "training": ("parallel", "log_every", "checkpoint_seconds"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One training, or one test of a training on another data set.
+
+    Attributes:
+        point: the grid's values.
+        config: the resolved config.
+        key: SHA-256 of what determines the result, as hex.
+        folder: `cells/<slug>-<key8>` in the working directory.
+        trained_in: the folder of the cell whose training this one tests, or None where it trains itself.
+    """
+
+    point: Point
+    config: ConfigDict
+    key: str
+    folder: pathlib.Path
+    trained_in: pathlib.Path | None = None
+
+    @property
+    def tested_on(self) -> str:
+        """The other data set the cell is tested on; empty for its own test part."""
+        return self.point.get("tested_on", "")
+
+    @property
+    def dataset(self) -> str:
+        """The data set it is trained on."""
+        return self.config.data.name
+
+    @property
+    def slug(self) -> str:
+        """A readable name, such as `brain_mri-se-seed1`."""
+        return self.folder.name.rsplit("-", 1)[0]
+
+    def result(self) -> dict[str, Any] | None:
+        """`result.json` where the cell is done."""
+        try:
+            return json.loads((self.folder / "result.json").read_text())
+        except FileNotFoundError:
+            return None
+
+    def failure(self) -> dict[str, Any] | None:
+        """Why it failed last time, where it did."""
+        try:
+            return json.loads((self.folder / "failure.json").read_text())
+        except FileNotFoundError:
+            return None
+
+    def state(self) -> State:
+        """Where the cell stands, read from its folder."""
+        if (self.folder / "result.json").exists():
+            return "done"
+        if (self.folder / "failure.json").exists():
+            return "failed"
+        return "unfinished" if (self.folder / "config.json").exists() else "to do"
+
+
+def make_cell(
+    workdir: pathlib.Path, point: Point, config: ConfigDict, data: Prepared, tested_on: Prepared | None = None
+) -> Cell:
+    """The cell of a point, given the data it is trained on and, for an external test, those it is tested on."""
+    facts = _determining(config, data)
+    key = _hash(facts)
+    inner = {name: value for name, value in point.items() if name != "tested_on"}
+    folder = workdir / "cells" / f"{_slug(inner, config)}-{key[:8]}"
+    if tested_on is None:
+        return Cell(point, config, key, folder)
+    external_key = _hash({"trained": key, "tested": _data_facts(tested_on)})
+    external_folder = workdir / "cells" / f"{_slug(point, config)}-{external_key[:8]}"
+    return Cell(point, config, external_key, external_folder, trained_in=folder)
+
+
+def _determining(config: ConfigDict, data: Prepared) -> dict[str, Any]:
+    facts = config.to_dict()
+    for field in WITHOUT_EFFECT[""]:
+        facts.pop(field, None)
+    for field in WITHOUT_EFFECT["training"]:
+        del facts["training"][field]
+    if facts["model"]["weights"]:
+        facts["model"]["weights"] = _file_digest(facts["model"]["weights"])
+    facts["data"] = {**_data_facts(data), "normalize": config.data.normalize, "split": config.data.split.to_dict()}
+    return facts
+
+
+def _data_facts(data: Prepared) -> dict[str, Any]:
+    return {"digest": data.digest, "classes": list(data.classes), "positive": data.positive, "ordinal": data.ordinal}
+
+
+@functools.lru_cache
+def _file_digest(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"config.model.weights={path!r} cannot be read: {error.strerror}.") from None
+
+
+def _hash(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _slug(point: Point, config: ConfigDict) -> str:
+    """`dataset-attention-seed0`, then the other axes by name; safe as a file name."""
+    words = [str(point.get("dataset", config.data.name)), config.model.attention.rsplit(":", 1)[-1].rsplit(".", 1)[-1]]
+    for name, value in point.items():
+        if name not in ("dataset", "attention"):
+            shown = pathlib.Path(value).stem if name == "weights" else value
+            words.append(f"{name}{'.'.join(map(str, shown)) if isinstance(shown, tuple) else shown}")
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(words))[:120]

@@ -1,0 +1,1 @@
+"""How it is learned: the state, one pure step, meshes, checkpoints and the loop."""

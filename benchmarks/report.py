@@ -1,0 +1,227 @@
+"""Time to build the page of a made-up study: `python benchmarks/report.py [--cells 48] [--images 500] [--out DIR]`.
+
+Prints the machine, the seconds, and the size of the page. The numbers of the study are invented; nothing is trained.
+"""
+
+import argparse
+import os
+import pathlib
+import platform
+import tempfile
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn import metrics
+
+from attn_jax import report
+from attn_jax.evaluation.records import Predictions, Result
+from attn_jax.report import Contents, DatasetSummary, GalleryItem, GalleryMap
+
+ATTENTIONS = {"none": (1.50, 11.18e6), "se": (1.62, 11.27e6), "cbam": (1.70, 11.27e6), "gc": (1.58, 11.31e6)}
+SPLITS = ("train", "val", "test")
+
+
+def study(
+    datasets: Sequence[str],
+    seeds: int,
+    images: int,
+    *,
+    classes: Sequence[str] = ("healthy", "diseased"),
+    kind: str = "single",
+    simulated: Sequence[str] = (),
+    gallery: int = 8,
+    pixels: int = 128,
+) -> Contents:
+    """An invented study of four mechanisms, whose scores are further apart the better it is made to be."""
+    rows, results, predictions, history = [], {}, {}, []
+    for d, dataset in enumerate(datasets):
+        for a, (attention, (apart, parameters)) in enumerate(ATTENTIONS.items()):
+            for seed in range(seeds):
+                rng = np.random.default_rng((d, a, seed))
+                key = f"{d}{a}{seed:02d}c0de"
+                made = _predictions(
+                    rng, np.random.default_rng(d), images, tuple(classes), kind, apart + rng.normal(0, 0.08)
+                )
+                predictions[key], results[key] = made, judge(made)
+                history.append(_history(rng, key, apart))
+                rows.append(_cell(rng, key, dataset, attention, seed, parameters, a))
+    return Contents(
+        title="Attention in medical imaging: a made-up study",
+        description="Four mechanisms in ResNet-18, the same splits and schedule for all; every number is invented.",
+        cells=pd.DataFrame(rows),
+        results=results,
+        predictions=predictions,
+        history=pd.concat(history, ignore_index=True),
+        datasets={name: _summary(images, tuple(classes), kind, name in simulated, pixels) for name in datasets},
+        gallery=tuple(item for name in datasets for item in _gallery(name, gallery, pixels, classes)),
+        provenance={
+            "versions": {"attn_jax": "0.1.0", "jax": "0.10.2"},
+            "seeds": list(range(seeds)),
+            "config": "model:\n  name: resnet18\n",
+        },
+        command="python main.py --config=configs/demo.py",
+    )
+
+
+def judge(predictions: Predictions) -> Result:
+    """Metrics by scikit-learn, with 0.5 as the threshold."""
+    test = predictions.part("test")
+    per_class: dict[str, dict[str, float | None]] = {}
+    for k, name in enumerate(test.classes):
+        truth = test.label[:, k] if test.kind == "multilabel" else (test.label == k).astype(float)
+        per_class[name] = _binary(truth, test.score[:, k])
+    names = list(next(iter(per_class.values())))
+    known = {name: [c[name] for c in per_class.values() if c[name] is not None] for name in names}
+    values = (
+        dict(per_class[test.classes[1]])
+        if test.binary
+        else {n: float(np.mean(v)) if v else None for n, v in known.items()}
+    )
+    confusion = None
+    if test.kind == "single":
+        decided = test.decisions({})
+        confusion = metrics.confusion_matrix(test.label, decided, labels=range(len(test.classes))).tolist()
+        values["kappa"] = float(metrics.cohen_kappa_score(test.label, decided))
+    undefined = {name: "the test part has one class only" for name, value in values.items() if value is None}
+    return Result(values, undefined, {}, per_class, confusion, len(test), "made-up")
+
+
+def _binary(truth: np.ndarray, score: np.ndarray) -> dict[str, float | None]:
+    known = ~np.isnan(truth)
+    truth, score = truth[known], score[known]
+    decided = score >= 0.5
+    if len(set(truth)) < 2:
+        return dict.fromkeys(("auc", "average_precision", "sensitivity"))
+    sensitivity, specificity = decided[truth == 1].mean(), 1 - decided[truth == 0].mean()
+    found = {
+        "auc": metrics.roc_auc_score(truth, score),
+        "average_precision": metrics.average_precision_score(truth, score),
+        "accuracy": (decided == truth).mean(),
+        "balanced_accuracy": (sensitivity + specificity) / 2,
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "f1": metrics.f1_score(truth, decided, zero_division=0),
+        "mcc": metrics.matthews_corrcoef(truth, decided),
+        "kappa": metrics.cohen_kappa_score(truth, decided),
+        "brier": metrics.brier_score_loss(truth, score),
+        "log_loss": metrics.log_loss(truth, score),
+        "ece": abs(score.mean() - truth.mean()),
+    }
+    return {name: float(value) for name, value in found.items()}
+
+
+def _predictions(rng, shared, images: int, classes: tuple[str, ...], kind: str, apart: float) -> Predictions:
+    ids = np.array([f"{i % 7:02d}/image_{i:05d}.png" for i in range(images)])
+    split = np.where(np.arange(images) % 3 == 0, "val", "test")
+    if kind == "multilabel":
+        label = (shared.random((images, len(classes))) < 0.25).astype(float)
+        score = 1 / (1 + np.exp(1.5 - apart * label - rng.normal(0, 1, label.shape)))
+    else:
+        label = shared.integers(0, len(classes), images)
+        logits = rng.normal(0, 1, (images, len(classes))) + apart * np.eye(len(classes))[label]
+        score = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return Predictions(ids, label, score, classes, kind, split=split)
+
+
+def _history(rng, key: str, apart: float) -> pd.DataFrame:
+    epoch = np.linspace(0.25, 20, 80)
+    fall = np.exp(-epoch / (9 - 2 * apart))
+    noise = rng.normal(0, 0.02, (3, len(epoch)))
+    frame = pd.DataFrame({"key": key, "step": (epoch * 24).astype(int), "epoch": epoch})
+    frame["train_loss"] = 0.15 + 0.6 * fall + noise[0]
+    whole = np.arange(len(epoch)) % 4 == 3
+    frame["val_loss"] = np.where(whole, 0.36 + 0.35 * fall + noise[1] + 0.004 * epoch, np.nan)
+    frame["val_auc"] = np.where(whole, 0.5 + 0.21 * apart * (1 - fall) + noise[2], np.nan)
+    return frame
+
+
+def _cell(rng, key: str, dataset: str, attention: str, seed: int, parameters: float, place: int) -> dict:
+    costs = {"parameters": parameters, "gmacs": 0.596 + 0.003 * place, "step_bytes": 212e6 + 31e6 * place}
+    costs |= {
+        "step_seconds": 0.21 + 0.03 * place + rng.normal(0, 0.004),
+        "compile_seconds": 14 + 3 * place + rng.normal(0, 0.5),
+    }
+    costs |= {"train_seconds": 300 + 30 * place, "steps": 480, "best_step": 24 * rng.integers(8, 20)}
+    names = {
+        "key": key,
+        "slug": f"{dataset}-{attention}-s{seed}",
+        "state": "done",
+        "reason": "",
+        "dataset": dataset,
+        "tested_on": "",
+    }
+    return names | {"attention": attention, "model": "resnet18", "placement": "", "seed": seed, "fold": 0} | costs
+
+
+def _summary(images: int, classes: tuple[str, ...], kind: str, simulated: bool, pixels: int) -> DatasetSummary:
+    share = {"train": 4, "val": 1, "test": 2}
+    counts = pd.DataFrame(
+        {split: [share[split] * images // 3 // len(classes)] * len(classes) for split in SPLITS}, index=list(classes)
+    )
+    return DatasetSummary(
+        classes,
+        kind,
+        simulated,
+        counts,
+        int(counts.to_numpy().sum()),
+        f"{pixels}x{pixels}, 1 channel",
+        "folder",
+        patients=images // 2,
+        skipped=(("yes/broken.jpg", "truncated after 1,024 bytes"), ("no/empty.png", "no bytes")),
+        clusters=11,
+        images_in_clusters=24,
+        leaked_naive=4,
+        notes=("the folder has no official split",),
+    )
+
+
+def _gallery(dataset: str, count: int, pixels: int, classes: Sequence[str]) -> list[GalleryItem]:
+    rng = np.random.default_rng(len(dataset))
+    grid = np.mgrid[:pixels, :pixels] / pixels
+    items = []
+    for index in range(count):
+        y, x = rng.uniform(0.3, 0.7, 2)
+        head = 1 / (1 + np.exp(40 * (np.hypot((grid[0] - 0.5) / 0.95, (grid[1] - 0.5) / 0.8) - 0.44)))
+        texture = np.kron(rng.normal(0, 1, (pixels // 4, pixels // 4)), np.ones((4, 4)))
+        lesion = np.hypot(grid[0] - y, grid[1] - x) < 0.09
+        image = np.clip(255 * head * (0.45 + 0.06 * texture + 0.3 * lesion), 0, 255).astype(np.uint8)
+        columns = []
+        for a, name in enumerate(ATTENTIONS):
+            far = rng.normal(0, 0.16 / (1 + 0.3 * a), 2)
+            heat = np.exp(-(((grid[0] - y - far[0]) ** 2 + (grid[1] - x - far[1]) ** 2) / 0.03))
+            correct = bool(rng.random() < 0.55 + 0.1 * a)
+            said, energy = classes[1] if correct else classes[0], float(heat[lesion].sum() / heat.sum())
+            columns.append(GalleryMap(name, heat / heat.max(), said, float(rng.uniform(0.5, 0.99)), correct, energy))
+        items.append(
+            GalleryItem(dataset, f"{classes[1]}/case_{index:03d}.png", image, lesion, classes[1], tuple(columns))
+        )
+    return items
+
+
+def main() -> None:
+    """Builds the page once and prints what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=48)
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--out", type=pathlib.Path)
+    options = parser.parse_args()
+    datasets = ("brain_mri", "covid_ct", "chest_xray")
+    contents = study(datasets, max(1, options.cells // 12), options.images)
+    folder = options.out or pathlib.Path(tempfile.mkdtemp()) / "report"
+    begun, cpu = time.perf_counter(), time.process_time()
+    page = report.write(contents, folder)
+    wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    files = sum(1 for path in folder.rglob("*") if path.is_file())
+    print(
+        f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
+    )
+    print(
+        f"{len(contents.cells)} cells x {options.images} images: {wall:.1f} s ({cpu:.1f} s of CPU), page "
+        f"{page.stat().st_size / 1e6:.2f} MB, {files} files in {folder}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Making mechanisms by name, and what every mechanism owes its callers."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from attn_jax import attention
+from attn_jax.errors import UserError
+
+NAMES = tuple(attention.MECHANISMS)
+
+
+class Scale(nn.Module):
+    """A mechanism from somewhere else."""
+
+    factor: float = 2.0
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return x * self.factor
+
+
+def initialised(module, x):
+    variables = jax.jit(lambda key: module.init(key, x, train=False))(jax.random.key(0))
+    return {name: variables[name] for name in variables if name != "attention"}
+
+
+def images(*shape):
+    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+
+
+def test_none_is_no_module():
+    assert attention.create(None) is None and attention.create("none") is None
+    with pytest.raises(UserError, match="takes no options"):
+        attention.create("none", reduction=4)
+
+
+def test_names_callables_and_paths():
+    assert attention.create("se", reduction=8) == attention.SE(reduction=8)
+    assert attention.create(attention.CBAM, kernel_size=3) == attention.CBAM(kernel_size=3)
+    assert attention.create(lambda reduction: attention.GC(reduction=reduction), reduction=4) == attention.GC(4)
+    assert attention.create("attn_jax.attention.gc:GC", fusion="mul") == attention.GC(fusion="mul")
+    assert attention.create(Scale, factor=3.0).factor == 3.0
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "options", "message"),
+    [
+        ("cbma", {}, "'cbma' is unknown. Did you mean 'cbam'"),
+        ("se", {"reductoin": 8}, "'se' has no option 'reductoin'. Did you mean 'reduction'?.*param_dtype"),
+        ("nowhere.to:Find", {}, "cannot be imported"),
+        ("attn_jax.attention:Absent", {}, "cannot be imported"),
+        (":SE", {}, "cannot be imported"),
+        (dict, {}, "makes a dict"),
+        (lambda: None, {"a": 1}, "cannot be made"),
+        ("gc", {"fusion": "sum"}, "neither 'add' nor 'mul'"),
+    ],
+)
+def test_mistakes_get_one_clear_line(mechanism, options, message):
+    with pytest.raises(UserError, match=message) as caught:
+        attention.create(mechanism, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", [(2, 5, 3, 20), (2, 1, 1, 7), (2, 4, 3, 2, 32)], ids=str)
+def test_keeps_the_shape_and_has_finite_gradients(name, shape):
+    module, x = attention.create(name), images(*shape)
+    variables = initialised(module, x)
+
+    @jax.jit
+    def loss_and_gradients(variables, x):
+        def loss(variables, x):
+            y, _ = module.apply(variables, x, train=True, mutable=["batch_stats", "attention"])
+            return (y**2).sum(), y
+
+        return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True, allow_int=True)(variables, x)
+
+    for inputs in (x, np.zeros_like(x)):
+        (_, y), gradients = loss_and_gradients(variables, inputs)
+        assert y.shape == x.shape and y.dtype == x.dtype
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_evaluation_changes_nothing_and_maps_are_sown_on_request(name):
+    module, x = attention.create(name), images(2, 4, 3, 32)
+    variables = initialised(module, x)
+    assert set(variables) <= {"params", "batch_stats"}
+    y = module.apply(variables, x, train=False)
+    same, state = module.apply(variables, x, train=False, mutable=["attention"])
+    np.testing.assert_array_equal(y, same)
+    for kind, maps in state["attention"].items():
+        assert maps[0].shape == {"channel": (2, 32), "spatial": (2, 4, 3)}[kind]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision(name):
+    x = images(2, 4, 3, 32)
+    module, half = attention.create(name), attention.create(name, dtype=jnp.bfloat16)
+    variables = initialised(half, jnp.asarray(x, jnp.bfloat16))
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+    y = half.apply(variables, jnp.asarray(x, jnp.bfloat16), train=False)
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.float32(y), module.apply(variables, x, train=False), atol=0.05, rtol=0.05)
+    assert module.apply(variables, jnp.asarray(x, jnp.bfloat16), train=False).dtype == jnp.bfloat16
+
+
+def test_import_is_light():
+    code = "import sys, attn_jax.attention; print([m for m in ('tensorflow', 'tensorflow_datasets', 'matplotlib') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

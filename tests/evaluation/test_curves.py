@@ -1,0 +1,49 @@
+"""Curves: areas equal the numbers, thresholds give the points, means are means."""
+
+import numpy as np
+import pytest
+
+from attn_jax.evaluation.curves import Curve, mean_roc, precision_recall, roc
+from attn_jax.evaluation.metrics import evaluate
+from attn_jax.evaluation.records import Predictions
+
+
+def predicted(image_id, label, score, classes, kind="single", **more) -> Predictions:
+    """Predictions from anything that makes arrays."""
+    return Predictions(np.array(image_id), np.array(label), np.array(score), classes, kind, **more)
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
+def test_areas_equal_the_metrics_and_thresholds_give_the_points(classes):
+    rng = np.random.default_rng(0)
+    score = rng.dirichlet(np.ones(len(classes)), size=90)
+    predictions = predicted(range(90), np.arange(90) % len(classes), score, classes)
+    result = evaluate(predictions)
+    curves, pr = roc(predictions), precision_recall(predictions)
+    assert list(curves) == list(result.per_class) == list(pr)
+    for name, curve in curves.items():
+        truth, values = predictions.outcomes()[name]
+        assert np.trapezoid(curve.y, curve.x) == pytest.approx(result.per_class[name]["auc"])
+        steps = np.diff(pr[name].x) @ pr[name].y[1:]
+        assert steps == pytest.approx(result.per_class[name]["average_precision"])
+        for x, y, limit in zip(*curve, strict=True):
+            assert x == np.mean(values[~truth] >= limit) and y == np.mean(values[truth] >= limit)
+        assert (np.diff(pr[name].x) >= 0).all()
+
+
+def test_a_finding_with_one_kind_has_no_curve():
+    label = np.array([[1, np.nan], [0, 1], [1, 1]])
+    predictions = predicted(range(3), label, np.full((3, 2), 0.5), ("mass", "hernia"), "multilabel")
+    assert list(roc(predictions)) == list(precision_recall(predictions)) == ["mass"]
+
+
+def test_mean_of_curves():
+    diagonal = Curve(np.array([0.0, 1]), np.array([0.0, 1]), np.array([np.inf, 0]))
+    perfect = Curve(np.array([0.0, 0, 1]), np.array([0.0, 1, 1]), np.array([np.inf, 1, 0]))
+    found = mean_roc([diagonal, perfect], points=5)
+    np.testing.assert_allclose(found.mean, [0, 0.625, 0.75, 0.875, 1])
+    assert found.sd is not None
+    np.testing.assert_allclose(found.sd, np.array([0, 0.75, 0.5, 0.25, 0]) / np.sqrt(2))
+    alone = mean_roc([diagonal], points=5)
+    np.testing.assert_allclose(alone.mean, alone.x)
+    assert alone.sd is None

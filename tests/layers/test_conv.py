@@ -1,0 +1,122 @@
+"""Every formulation of a convolution against XLA's own, forward and in both gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax import lax
+
+from attn_jax.layers import Conv, convolve, geometry
+from attn_jax.layers.geometry import Geometry
+
+# input [B, *space, C], features, window, strides, padding, dilation
+CASES = {
+    "3x3": ((4, 7, 6, 5), 8, (3, 3), (1, 1), (1, 1), (1, 1)),
+    "strided": ((4, 8, 7, 5), 8, (3, 3), (2, 2), (1, 1), (1, 1)),
+    "on 2x2": ((3, 2, 2, 6), 4, (3, 3), (1, 1), (1, 1), (1, 1)),
+    "on 1x1": ((3, 1, 1, 6), 4, (3, 3), (1, 1), (1, 1), (1, 1)),
+    "onto 2x2": ((3, 4, 4, 6), 4, (3, 3), (2, 2), (1, 1), (1, 1)),
+    "stem": ((2, 16, 16, 3), 8, (7, 7), (2, 2), (3, 3), (1, 1)),
+    "dilated": ((2, 9, 9, 4), 4, (3, 3), (1, 1), (2, 2), (2, 2)),
+    "strip": ((2, 6, 5, 4), 4, (1, 7), (1, 1), (0, 3), (1, 1)),
+    "no padding": ((2, 6, 5, 4), 4, (3, 2), (1, 1), (0, 0), (1, 1)),
+    "1x1": ((2, 5, 5, 4), 6, (1, 1), (1, 1), (0, 0), (1, 1)),
+    "strided 1x1": ((2, 5, 6, 4), 6, (1, 1), (2, 2), (0, 0), (1, 1)),
+    "volume": ((2, 4, 3, 5, 3), 4, (3, 3, 3), (2, 1, 2), (1, 1, 1), (1, 1, 1)),
+    "line": ((2, 9, 3), 4, (3,), (2,), (1,), (1,)),
+}
+
+
+def draw(*shape):
+    return np.random.default_rng(len(shape) + shape[-1]).standard_normal(shape).astype(np.float32)
+
+
+def reference(x, kernel, strides, padding, dilation):
+    letters = "DHW"[-len(strides) :]
+    names = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
+    pairs = [(p, p) for p in padding]
+    return lax.conv_general_dilated(x, kernel, strides, pairs, rhs_dilation=dilation, dimension_numbers=names)
+
+
+def close(ours, theirs):
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * max(1.0, np.abs(theirs).max()))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_formulation_equals_xla_forward_and_in_both_gradients(name, monkeypatch):
+    shape, features, window, strides, padding, dilation = CASES[name]
+    how = Geometry(window, strides, tuple((p, p) for p in padding), dilation)
+    options = {"strides": how.strides, "padding": how.padding, "dilation": how.dilation}
+
+    def kernel_gradient(chunk, *arguments):
+        monkeypatch.setattr(geometry, "CHUNK_BYTES", chunk)
+        return how.kernel_gradient_patches(*arguments)
+
+    @jax.jit
+    def everything(x, kernel):
+        y, pull = jax.vjp(lambda x, k: reference(x, k, strides, padding, dilation), x, kernel)
+        dy = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
+        ours, pull_ours = jax.vjp(lambda x, k: convolve(x, k, **options), x, kernel)
+        products = [kernel_gradient(chunk, x, kernel, dy) for chunk in (1, 2**11, 2**30)]
+        forward = [ours, how.convolve(x, kernel), how.convolve_patches(x, kernel)]
+        dx, dkernel = pull(dy)
+        dx_ours, dkernel_ours = pull_ours(dy)
+        backward = [dx_ours, how.input_gradient(x, kernel, dy), how.input_gradient_patches(x, kernel, dy)]
+        return (y, forward), (dx, backward), (dkernel, [dkernel_ours, how.kernel_gradient(x, kernel, dy), *products])
+
+    for wanted, candidates in everything(draw(*shape), draw(*window, shape[-1], features)):
+        for got in candidates:
+            close(got, wanted)
+
+
+def test_a_batch_is_not_looped_over_when_devices_may_share_it(monkeypatch):
+    monkeypatch.setattr(geometry, "CHUNK_BYTES", 1)
+    shape = Geometry((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    arguments = draw(4, 5, 5, 2), draw(3, 3, 2, 3), draw(4, 5, 5, 3)
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    assert "scan" in str(jax.make_jaxpr(shape.kernel_gradient_patches)(*arguments))
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    assert "scan" not in str(jax.make_jaxpr(shape.kernel_gradient_patches)(*arguments))
+
+
+def test_groups_and_vmap():
+    x, kernel = draw(2, 5, 5, 6), draw(3, 3, 2, 9)
+    options = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
+    inputs, kernels = np.split(x, 3, -1), np.split(kernel, 3, -1)
+    parts = [reference(i, k, (1, 1), (1, 1), (1, 1)) for i, k in zip(inputs, kernels, strict=True)]
+    close(convolve(x, kernel, groups=3, **options), np.concatenate(parts, -1))
+    kernel = draw(3, 3, 6, 4)
+    close(jax.vmap(lambda x: convolve(x[None], kernel, **options)[0])(x), convolve(x, kernel, **options))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"strides": 2, "padding": 0}, {"dilation": 2, "use_bias": True}, {"groups": 2}]
+)
+def test_the_module_has_linens_parameters_and_result(options):
+    x = draw(2, 7, 6, 4)
+    ours = Conv(6, 3, **options)
+    variables = jax.jit(ours.init)(jax.random.key(0), x)
+    padding = options.get("padding", options.get("dilation", 1))
+    theirs = nn.Conv(
+        6,
+        (3, 3),
+        strides=options.get("strides", 1),
+        padding=padding,
+        kernel_dilation=options.get("dilation", 1),
+        feature_group_count=options.get("groups", 1),
+        use_bias=options.get("use_bias", False),
+    )
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(
+        jnp.shape, jax.eval_shape(theirs.init, jax.random.key(0), x)
+    )
+    close(jax.jit(ours.apply)(variables, x), jax.jit(theirs.apply)(variables, x))
+
+
+def test_computes_in_bfloat16_with_float32_parameters():
+    module = Conv(4, 3, dtype=jnp.bfloat16)
+    variables = jax.jit(module.init)(jax.random.key(0), draw(2, 5, 5, 3))
+    y = module.apply(variables, draw(2, 5, 5, 3))
+    assert y.dtype == jnp.bfloat16 and variables["params"]["kernel"].dtype == jnp.float32
+    wanted = Conv(4, 3).apply(variables, draw(2, 5, 5, 3))
+    np.testing.assert_allclose(y.astype(jnp.float32), wanted, rtol=0.03, atol=0.03)
