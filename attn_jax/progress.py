@@ -1,6 +1,7 @@
 """Progress lines for whatever lasts: one line that is redrawn on a terminal, plain lines elsewhere.
 
-Nothing is printed in the first three seconds. While the main thread is busy (compiling, decoding), a background thread keeps the line alive.
+Nothing is printed in the first three seconds. While the main thread is busy (compiling, decoding), a background thread
+keeps the line alive.
 """
 
 import contextlib

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn import metrics
 
 from attn_jax import report
-from attn_jax.evaluation.records import Predictions, Result
+from attn_jax.evaluation.metrics import evaluate
+from attn_jax.evaluation.records import Predictions
 from attn_jax.report import Contents, DatasetSummary, GalleryItem, GalleryMap
 
 ATTENTIONS = {"none": (1.50, 11.18e6), "se": (1.62, 11.27e6), "cbam": (1.70, 11.27e6), "gc": (1.58, 11.31e6)}
@@ -44,7 +44,7 @@ def study(
                 made = _predictions(
                     rng, np.random.default_rng(d), images, tuple(classes), kind, apart + rng.normal(0, 0.08)
                 )
-                predictions[key], results[key] = made, judge(made)
+                predictions[key], results[key] = made, evaluate(made)
                 history.append(_history(rng, key, apart))
                 rows.append(_cell(rng, key, dataset, attention, seed, parameters, a))
     return Contents(
@@ -63,53 +63,6 @@ def study(
         },
         command="python main.py --config=configs/demo.py",
     )
-
-
-def judge(predictions: Predictions) -> Result:
-    """Metrics by scikit-learn, with 0.5 as the threshold."""
-    test = predictions.part("test")
-    per_class: dict[str, dict[str, float | None]] = {}
-    for k, name in enumerate(test.classes):
-        truth = test.label[:, k] if test.kind == "multilabel" else (test.label == k).astype(float)
-        per_class[name] = _binary(truth, test.score[:, k])
-    names = list(next(iter(per_class.values())))
-    known = {name: [c[name] for c in per_class.values() if c[name] is not None] for name in names}
-    values = (
-        dict(per_class[test.classes[1]])
-        if test.binary
-        else {n: float(np.mean(v)) if v else None for n, v in known.items()}
-    )
-    confusion = None
-    if test.kind == "single":
-        decided = test.decisions({})
-        confusion = metrics.confusion_matrix(test.label, decided, labels=range(len(test.classes))).tolist()
-        values["kappa"] = float(metrics.cohen_kappa_score(test.label, decided))
-    undefined = {name: "the test part has one class only" for name, value in values.items() if value is None}
-    return Result(values, undefined, {}, per_class, confusion, len(test), "made-up")
-
-
-def _binary(truth: np.ndarray, score: np.ndarray) -> dict[str, float | None]:
-    known = ~np.isnan(truth)
-    truth, score = truth[known], score[known]
-    decided = score >= 0.5
-    if len(set(truth)) < 2:
-        return dict.fromkeys(("auc", "average_precision", "sensitivity"))
-    sensitivity, specificity = decided[truth == 1].mean(), 1 - decided[truth == 0].mean()
-    found = {
-        "auc": metrics.roc_auc_score(truth, score),
-        "average_precision": metrics.average_precision_score(truth, score),
-        "accuracy": (decided == truth).mean(),
-        "balanced_accuracy": (sensitivity + specificity) / 2,
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "f1": metrics.f1_score(truth, decided, zero_division=0),
-        "mcc": metrics.matthews_corrcoef(truth, decided),
-        "kappa": metrics.cohen_kappa_score(truth, decided),
-        "brier": metrics.brier_score_loss(truth, score),
-        "log_loss": metrics.log_loss(truth, score),
-        "ece": abs(score.mean() - truth.mean()),
-    }
-    return {name: float(value) for name, value in found.items()}
 
 
 def _predictions(rng, shared, images: int, classes: tuple[str, ...], kind: str, apart: float) -> Predictions:
@@ -215,7 +168,8 @@ def main() -> None:
     wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
     files = sum(1 for path in folder.rglob("*") if path.is_file())
     print(
-        f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
+        f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+        f"Python {platform.python_version()}"
     )
     print(
         f"{len(contents.cells)} cells x {options.images} images: {wall:.1f} s ({cpu:.1f} s of CPU), page "

@@ -1,8 +1,9 @@
-"""Brain MR slices, tumour or none: {none, SE, CBAM, GC} x 3 seeds, ResNet-18 at 96 px.
+"""Brain MR slices, tumour or none: {none, SE, CBAM, GC} x 3 seeds, half-width ResNet-18 at 128 px.
 
     python main.py --config=configs/brain_mri.py --config.data.path=DIR
 
-DIR holds `yes/`, `no/` and, where known, outlines in `masks/` (Kaggle navoneel/brain-mri-images-for-brain-tumor-detection).
+DIR holds `yes/`, `no/` and, where known, outlines in `masks/`
+(Kaggle navoneel/brain-mri-images-for-brain-tumor-detection).
 """
 
 from ml_collections import ConfigDict
@@ -16,7 +17,7 @@ def get_config() -> ConfigDict:
     config.name = "brain_mri"
     config.title = "Attention in a ResNet-18: brain MRI, tumour or none"
     config.data.name = "brain_mri"
-    config.data.image_size = 96
+    config.data.image_size = 128
     config.data.channels = 1
     config.data.positive = "yes"
     config.data.split.val = 0.2
@@ -26,5 +27,6 @@ def get_config() -> ConfigDict:
     config.training.eval_every = 2
     config.optim.learning_rate = 1e-3
     config.optim.warmup_epochs = 5.0
+    config.model.width = 0.5
     config.explain.layer = "stage3_block2"
     return config

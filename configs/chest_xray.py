@@ -1,4 +1,4 @@
-"""Chest radiographs by class folder: {none, SE, CBAM, GC} x 3 seeds, ResNet-18 at 96 px.
+"""Chest radiographs by class folder: {none, SE, CBAM, GC} x 3 seeds, half-width ResNet-18 at 128 px.
 
     python main.py --config=configs/chest_xray.py --config.data.path=DIR
 
@@ -17,13 +17,14 @@ def get_config() -> ConfigDict:
     config.name = "chest_xray"
     config.title = "Attention in a ResNet-18: chest X-ray"
     config.data.name = "chest_xray"
-    config.data.image_size = 96
+    config.data.image_size = 128
     config.data.channels = 1
-    config.data.group_regex = r"^(\d{8})_\d+|^(?:person)?(.+)\.\w+$"
+    config.data.group_regex = r"^(\d{8}(?=_)|person\d+|.+)"
     config.data.split.val = 0.15
     config.data.split.test = 0.25
     config.data.phantom.modality = "radiograph"
     config.training.epochs = 25
     config.optim.warmup_epochs = 2.0
+    config.model.width = 0.5
     config.explain.layer = "stage3_block2"
     return config

@@ -1,4 +1,4 @@
-"""What a shortcut looks like on the page: the same simulated radiographs without and with a tag that gives the label away.
+"""What a shortcut looks like on the page: simulated radiographs without and with a tag that gives the label away.
 
     python main.py --config=configs/shortcut.py
 

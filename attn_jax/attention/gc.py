@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.errors import UserError
@@ -26,8 +27,8 @@ class GC(nn.Module):
 
     reduction: int = 16
     fusion: str = "add"
-    dtype: jnp.dtype | None = None
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike | None = None
+    param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
         if self.fusion not in ("add", "mul"):

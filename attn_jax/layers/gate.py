@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.errors import UserError
@@ -14,10 +15,10 @@ def reduced(channels: int, reduction: int) -> int:
     """`channels // reduction`, at least 1.
 
     Raises:
-        UserError: `reduction` is not a positive whole number.
+        UserError: `reduction` is less than 1.
     """
-    if not isinstance(reduction, int) or reduction < 1:
-        raise UserError(f"reduction={reduction!r}: by what the channels are divided is a whole number from 1 on")
+    if reduction < 1:
+        raise UserError(f"reduction={reduction!r}: what the channels are divided by is at least 1")
     return max(1, channels // reduction)
 
 
@@ -25,8 +26,8 @@ class GateMLP(nn.Module):
     """Channels to `channels // reduction`, ReLU, and back; both layers are biased."""
 
     reduction: int
-    dtype: jnp.dtype | None = None
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike | None = None
+    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, pooled: Float[Array, "*batch C"]) -> Float[Array, "*batch C"]:

@@ -1,5 +1,8 @@
 """Initial weights as PyTorch draws them."""
 
+import math
+
+import jax
 from flax import linen as nn
 from jax.nn import initializers
 
@@ -11,3 +14,9 @@ kaiming_fan_out: nn.initializers.Initializer = initializers.variance_scaling(2.0
 
 kaiming_fan_in: nn.initializers.Initializer = initializers.variance_scaling(2.0, "fan_in", "normal")
 """He's normal initialisation by incoming connections (arXiv 1502.01852)."""
+
+
+def torch_bias(fan_in: int) -> nn.initializers.Initializer:
+    """The default of PyTorch's biases: uniform within plus and minus 1 / sqrt(fan_in)."""
+    bound = 1 / math.sqrt(fan_in)
+    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)

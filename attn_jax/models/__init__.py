@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from attn_jax.attention import create as create_attention
 from attn_jax.errors import UserError, did_you_mean
@@ -36,8 +37,8 @@ def create(
     stages: Sequence[int] = (1, 2, 3, 4),
     stem: str = "imagenet",
     width: float = 1.0,
-    dtype: jnp.dtype | None = None,
-    param_dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike = jnp.float32,
     axis_name: str | None = None,
 ) -> nn.Module:
     """Makes the network `name` with `attention` (see `attn_jax.attention.create`) in the places asked for.

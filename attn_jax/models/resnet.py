@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.layers import BatchNorm, Conv, global_average, max_pool
-from attn_jax.layers.initializers import torch_uniform
+from attn_jax.layers.initializers import torch_bias, torch_uniform
 from attn_jax.models.slot import Slot
 
 
@@ -28,8 +29,8 @@ class Block(nn.Module):
     bottleneck: bool = False
     attention: Slot = Slot()
     axis_name: str | None = None
-    dtype: jnp.dtype | None = None
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike | None = None
+    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *out F"]:
@@ -79,8 +80,8 @@ class ResNet(nn.Module):
     stem: Literal["imagenet", "small"] = "imagenet"
     width: float = 1.0
     axis_name: str | None = None
-    dtype: jnp.dtype | None = None
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike | None = None
+    param_dtype: DTypeLike = jnp.float32
 
     STEMS: ClassVar[tuple[str, ...]] = ("imagenet", "small")
 
@@ -112,7 +113,9 @@ class ResNet(nn.Module):
                 )(x, train=train)
             if self.attention.takes("stage", stage):
                 x = self.attention.make(self, f"stage{stage}_attention", **shared)(x, train=train)
-        return nn.Dense(self.num_classes, kernel_init=torch_uniform, name="head", **types)(global_average(x))
+        x = global_average(x)
+        start: dict[str, Any] = {"kernel_init": torch_uniform, "bias_init": torch_bias(x.shape[-1])}
+        return nn.Dense(self.num_classes, name="head", **start, **types)(x)
 
 
 def torch_name(path: str) -> str:

@@ -52,21 +52,22 @@ class Arm:
 
     def metric(self, name: str) -> Spread:
         """A metric over the repeats."""
-        return self._over(lambda result: result.metrics, name)
+        return self._over([result.metrics.get(name) for result in self.results.values()], name)
 
     def class_metric(self, of: str, name: str) -> Spread:
         """A metric of one class over the repeats."""
-        return self._over(lambda result: result.per_class.get(of, {}), name)
+        values = [result.per_class.get(of, {}).get(name) for result in self.results.values()]
+        return self._over(values, f"{name}/{of}")
 
     def cost(self, name: str) -> Spread:
         """A column of the cells over the repeats."""
         return over(list(self.cells[name].astype(float)), "not measured")
 
-    def _over(self, pick, name: str) -> Spread:
-        values = [pick(result).get(name) for result in self.results.values()]
-        reasons = [r.undefined.get(name, "") for r, v in zip(self.results.values(), values, strict=True) if v is None]
-        reason = next((text for text in reasons if text), "undefined in these runs" if None in values else "")
-        return over(values, reason)
+    def _over(self, values: list[float | None], name: str) -> Spread:
+        reasons = [result.undefined[name] for result in self.results.values() if name in result.undefined]
+        if None not in values:
+            return over(values)
+        return over(values, reasons[0] if reasons else "undefined in these runs")
 
 
 def difference(arm: Arm, reference: Arm, name: str) -> Spread:
@@ -77,7 +78,7 @@ def difference(arm: Arm, reference: Arm, name: str) -> Spread:
     if any(arm.results[r].test_set != reference.results[r].test_set for r in shared):
         return Spread(None, None, 0, "not tested on the same images as the baseline")
     pairs = [(arm.results[r].metrics.get(name), reference.results[r].metrics.get(name)) for r in shared]
-    return over([None if None in (a, b) else a - b for a, b in pairs], "undefined in these runs")
+    return over([None if a is None or b is None else a - b for a, b in pairs], "undefined in these runs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +97,12 @@ class Comparison:
     def ranked(self) -> tuple[Arm, ...]:
         """The arms, best mean of the primary metric first; arms without one last."""
         sign = 1 if self.primary in LOWER_IS_BETTER else -1
-        means = {arm: arm.metric(self.primary).mean for arm in self.arms}
-        return tuple(sorted(self.arms, key=lambda a: math.inf if means[a] is None else sign * means[a]))
+
+        def place(arm: Arm) -> float:
+            mean = arm.metric(self.primary).mean
+            return math.inf if mean is None else sign * mean
+
+        return tuple(sorted(self.arms, key=place))
 
     @functools.cached_property
     def shown(self) -> tuple[Arm, ...]:
@@ -120,6 +125,15 @@ class Comparison:
         same = [a for a in candidates if a.others == arm.others]
         same = same or [a for a in candidates if _but_placement(self.axes, a) == _but_placement(self.axes, arm)]
         return same[0] if len(same) == 1 else None
+
+    @functools.cached_property
+    def same_images(self) -> bool:
+        """Whether, repeat by repeat, all arms were tested on the same images with the same labels."""
+        tested: dict[tuple[str, str], set[str]] = {}
+        for arm in self.arms:
+            for repeat, result in arm.results.items():
+                tested.setdefault(repeat, set()).add(result.test_set)
+        return all(len(found) == 1 for found in tested.values())
 
     @property
     def repeats(self) -> str:

@@ -81,7 +81,11 @@ def _quality(contents: Contents, comparison: Comparison, looks: dict[str, palett
     open_ones = MOST_WIDE_MATRICES if any(matrix.wide for matrix in matrices) else len(matrices)
     shown, folded = [*([drawn] if drawn else []), *matrices[:open_ones]], matrices[open_ones:]
     blocks += [Block("figures", shown)] if shown else []
-    blocks += [Block("figures", folded, f"{len(folded)} more confusion matrices")] if folded else []
+    blocks += (
+        [Block("figures", folded, f"{len(folded)} more confusion {'matrix' if len(folded) == 1 else 'matrices'}")]
+        if folded
+        else []
+    )
     if len(comparison.shown) < len(comparison.arms):
         hidden = len(comparison.arms) - len(comparison.shown)
         text = (
@@ -152,8 +156,8 @@ def _facts(summary: DatasetSummary) -> dict[str, Any]:
         "Working size": summary.image_size,
         "Task": "findings, several an image" if summary.kind == "multilabel" else f"{len(summary.classes)} classes",
         "Duplicates": duplicates,
-        "Leaks avoided": f"{numbers.plural(summary.leaked_naive, 'validation or test image')} that a split blind to patients "
-        "and near-duplicates would have shared with training",
+        "Leaks avoided": f"{numbers.plural(summary.leaked_naive, 'validation or test image')} whose patient or "
+        "near-duplicate would have been in training under a split image by image",
         "Skipped files": numbers.count(len(summary.skipped)),
     }
     return facts | ({"Notes": list(summary.notes)} if summary.notes else {})

@@ -50,6 +50,8 @@ def finding(comparison: Comparison) -> Finding:
     if top.mean is None:
         reason = top.reason or "no value"
         return Finding(heading, "—", title, (*tested, f"{title} is undefined: {reason}."), comparison.simulated)
+    if not comparison.same_images:
+        tested.append("Not all arms were tested on the same images, so their means cannot be compared.")
     which = "Lowest" if metric in LOWER_IS_BETTER else "Highest"
     sentences = [f"{which} mean {title}: {best.label}, {spread(top.mean, top.sd)} ({_over(top, comparison)})."]
     sentences += _against_baseline(comparison, best, top)

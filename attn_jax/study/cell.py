@@ -12,15 +12,28 @@ from ml_collections import ConfigDict
 
 from attn_jax.data.prepare import Prepared
 from attn_jax.errors import UserError
+from attn_jax.study.defaults import default_config
 from attn_jax.study.grid import Point
 
 State = Literal["done", "failed", "unfinished", "to do"]
 
-# Fields of a cell's config that cannot change its result. The data are in the key by their content, not their place.
-WITHOUT_EFFECT = {
-    "": ("name", "title", "description", "baseline", "explain", "report", "data", "datasets", "grid", "only"),
-    "training": ("parallel", "log_every", "checkpoint_seconds"),
-}
+# Beginnings of fields that cannot change a cell's result. The data stand in the key by their content, not their place;
+# how they are normalised and split is not part of that content.
+WITHOUT_EFFECT = (
+    "name",
+    "title",
+    "description",
+    "baseline",
+    "explain.",
+    "report.",
+    "training.parallel",
+    "training.log_every",
+    "training.checkpoint_seconds",
+    *(f"data.{field}" for field in ("name", "source", "path", "image_size", "channels", "volume", "on_bad")),
+    *(f"data.{field}" for field in ("group_regex", "positive", "ordinal", "cache", "table.", "phantom.")),
+)
+# Raised when the default of a field changes: keys hold only what differs from the defaults.
+DEFAULTS_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,15 +108,30 @@ def make_cell(
 
 
 def _determining(config: ConfigDict, data: Prepared) -> dict[str, Any]:
-    facts = config.to_dict()
-    for field in WITHOUT_EFFECT[""]:
-        facts.pop(field, None)
-    for field in WITHOUT_EFFECT["training"]:
-        del facts["training"][field]
-    if facts["model"]["weights"]:
-        facts["model"]["weights"] = _file_digest(facts["model"]["weights"])
-    facts["data"] = {**_data_facts(data), "normalize": config.data.normalize, "split": config.data.split.to_dict()}
-    return facts
+    """The fields that can change the result and are not at their default, and the content of the data.
+
+    A field that a later version adds leaves the keys of older cells alone, if its default is what was done before.
+    """
+    facts = flat(config)
+    weights = facts.get("model.weights")
+    for path, default in flat(default_config()).items():
+        if facts.get(path) == default:
+            del facts[path]
+    facts = {path: value for path, value in facts.items() if not path.startswith(WITHOUT_EFFECT)}
+    if weights:
+        facts["model.weights"] = _file_digest(weights)
+    return {"defaults": DEFAULTS_VERSION, "config": facts, "data": _data_facts(data)}
+
+
+def flat(config: ConfigDict) -> dict[str, Any]:
+    """The fields of a config by their dotted path."""
+    fields: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            fields |= {f"{name}.{inner}": v for inner, v in flat(value).items()}
+        else:
+            fields[name] = list(value) if isinstance(value, tuple) else value
+    return fields
 
 
 def _data_facts(data: Prepared) -> dict[str, Any]:

@@ -66,7 +66,9 @@ def default_config() -> ConfigDict:
             checkpoint_seconds=60.0,
         )
     )
-    config.explain = ConfigDict(dict(layer="", gallery=8))  # Grad-CAM's layer (empty: the last block), rows of the gallery
+    config.explain = ConfigDict(
+        dict(layer="", gallery=8)
+    )  # Grad-CAM's layer (empty: the last block), rows of the gallery
     config.report = ConfigDict(dict(pictures=True))
     config.grid = ConfigDict({axis: () for axis in AXES})  # an empty axis is not varied
     config.grid.attention = ("none", "se", "cbam", "gc")

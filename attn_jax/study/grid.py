@@ -12,6 +12,7 @@ from attn_jax.study.axes import AXES
 
 Point = dict[str, Any]
 
+
 def expand(config: ConfigDict) -> list[Point]:
     """All points of `config.grid`, in the order they are run: one seed of everything before the next seed.
 

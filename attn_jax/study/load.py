@@ -35,8 +35,14 @@ class Study:
             plain = {k: v for k, v in result.items() if k not in ("point", "evaluation")}
             metrics = result["evaluation"]["metrics"]
             config = _facts(path.parent)["config"]
-            labels = {"dataset": config["data"]["name"], "attention": config["model"]["attention"], "seed": config["seed"]}
-            rows.append({"slug": path.parent.name[:-9], **labels, **result["point"], **metrics, **plain, "folder": path.parent})
+            labels = {
+                "dataset": config["data"]["name"],
+                "attention": config["model"]["attention"],
+                "seed": config["seed"],
+            }
+            rows.append(
+                {"slug": path.parent.name[:-9], **labels, **result["point"], **metrics, **plain, "folder": path.parent}
+            )
         return pd.DataFrame(rows)
 
     def predictions(self, cell: str) -> records.Predictions:

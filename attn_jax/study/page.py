@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from attn_jax.study.runner import Datasets
 
 COSTS = ("parameters", "gmacs", "step_bytes", "step_seconds", "compile_seconds", "train_seconds", "steps", "best_step")
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scikit-learn", "opencv-python-headless")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "numpy",
+    "scikit-learn",
+    "opencv-python-headless",
+)
 
 
 def write_page(config: ConfigDict, workdir: pathlib.Path, cells: Sequence[Cell], datasets: "Datasets") -> pathlib.Path:
@@ -41,7 +51,7 @@ def gather(config: ConfigDict, workdir: pathlib.Path, cells: Sequence[Cell], dat
     done = [cell for cell in cells if cell.state() == "done"]
     predictions = {cell.key: records.read(cell.folder / "predictions.parquet") for cell in done}
     results = {cell.key: Result.from_json((cell.result() or {})["evaluation"]) for cell in done}
-    prepared = {}
+    prepared: dict[str, Prepared] = {}
     for cell in cells:
         _, data, tested = datasets.of(config, cell.point)
         prepared.setdefault(data.name, data)
@@ -168,7 +178,9 @@ def _rows(
     # Wrong ones first; among equals those with an outline, then by name.
     order = sorted(wrong, key=lambda i: (-wrong[i], not data.has_mask[place[i]], i))
     half = order[: (count + 1) // 2]
-    chosen = half + [i for i in sorted(wrong, key=lambda i: (wrong[i], not data.has_mask[place[i]], i)) if i not in half]
+    chosen = half + [
+        i for i in sorted(wrong, key=lambda i: (wrong[i], not data.has_mask[place[i]], i)) if i not in half
+    ]
     items = []
     for image_id in chosen[:count]:
         row = place[image_id]
@@ -217,6 +229,9 @@ def _provenance(config: ConfigDict, cells: Sequence[Cell], prepared: dict[str, P
         "split seeds": sorted({cell.config.data.split.seed for cell in cells}),
         "hosts": sorted({result["host"] for result in finished}),
         "trained with attn_jax": sorted({result["version"] for result in finished}),
-        "first and last cell": [min((r["finished"] for r in finished), default=""), max((r["finished"] for r in finished), default="")],
+        "first and last cell": [
+            min((r["finished"] for r in finished), default=""),
+            max((r["finished"] for r in finished), default=""),
+        ],
         "config": config.to_yaml(),
     }

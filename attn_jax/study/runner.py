@@ -18,7 +18,7 @@ from attn_jax.study import compile_cache, grid
 from attn_jax.study.cell import Cell, make_cell
 from attn_jax.study.page import write_page
 from attn_jax.study.train import run_cell, write_json
-from attn_jax.training.preemption import Stopped, StopFlag, listen
+from attn_jax.training.preemption import StopFlag, Stopped, listen
 
 EXIT_DONE, EXIT_FAILED_CELLS = 0, 3
 _POLL_SECONDS = 2.0
@@ -53,8 +53,8 @@ class Datasets:
         tested = self.get(grid.external(other, point["tested_on"]))
         if tested.classes != data.classes or tested.kind != data.kind:
             raise UserError(
-                f"config.grid.tested_on={point['tested_on']!r}: its classes {', '.join(tested.classes)} are not those of "
-                f"{data.name}: {', '.join(data.classes)}; rename the folders or map the labels."
+                f"config.grid.tested_on={point['tested_on']!r}: its classes {', '.join(tested.classes)} are not "
+                f"those of {data.name}: {', '.join(data.classes)}; rename the folders or map the labels."
             )
         return resolved, data, tested
 

@@ -26,15 +26,13 @@ from attn_jax.data.prepare import Prepared
 from attn_jax.errors import UserError
 from attn_jax.evaluation import records
 from attn_jax.evaluation.metrics import evaluate
-from attn_jax.explain.grad_cam import grad_cam
 from attn_jax.models import cost
+from attn_jax.study import maps
 from attn_jax.study.build import Parts, abstract_variables, make_model, make_parts, make_task
 from attn_jax.study.cell import Cell
 from attn_jax.tasks import Classification
 from attn_jax.training.loop import Fit, fit, predict
 from attn_jax.training.preemption import StopFlag
-
-MAP_BATCH = 32
 
 
 def run_cell(
@@ -164,7 +162,7 @@ def _training_facts(parts: Parts, data: Prepared, outcome: Fit) -> dict[str, Any
     variables = {"params": outcome.variables["params"], "batch_stats": outcome.variables["batch_stats"]}
     macs = cost.macs(lambda v, x: parts.model.apply(v, x, train=False), variables, example)
     return {
-        "parameters": cost.parameters(outcome.variables["params"]),
+        "parameters": cost.parameters(outcome.variables),
         "gmacs": macs / 1e9,
         "step_bytes": outcome.progress.step_bytes,
         "step_seconds": outcome.step_seconds,
@@ -178,7 +176,12 @@ def _training_facts(parts: Parts, data: Prepared, outcome: Fit) -> dict[str, Any
 
 
 def _evaluate_cell(
-    cell: Cell, model: nn.Module, task: Classification, variables: dict[str, Any], data: Prepared, tested: Prepared | None
+    cell: Cell,
+    model: nn.Module,
+    task: Classification,
+    variables: dict[str, Any],
+    data: Prepared,
+    tested: Prepared | None,
 ) -> dict[str, Any]:
     """Predicts validation and test images, draws the maps of the test images, and judges."""
     target = tested or data
@@ -188,7 +191,10 @@ def _evaluate_cell(
             predict_rows(model, task, variables, data.images, val),
             predict_rows(model, task, variables, target.images, test),
         ]
-    validation, test_table = as_predictions(data, val, scores[0], "val"), as_predictions(target, test, scores[1], "test")
+    validation, test_table = (
+        as_predictions(data, val, scores[0], "val"),
+        as_predictions(target, test, scores[1], "test"),
+    )
     if tested is not None:  # two data sets may use the same names
         named = np.array([f"{data.name}/{image_id}" for image_id in validation.image_id])
         validation = dataclasses.replace(validation, image_id=named, columns=None)
@@ -198,8 +204,14 @@ def _evaluate_cell(
     )
     records.write(cell.folder / "predictions.parquet", predictions)
     with progress.task("drawing class activation maps"):
-        _write_maps(cell, model, task, variables, target, test, scores[1])
-    return {"evaluation": evaluate(predictions, ordinal=target.ordinal).to_json()}
+        # For the positive class of two, else for the class with the highest score.
+        targets = np.full(len(test), target.positive) if target.positive is not None else scores[1].argmax(1)
+        drawn = maps.draw(model, task, variables, target, test, targets, cell.config.explain.layer or None)
+        maps.write(cell.folder / "maps.npz", target, test, targets, drawn)
+    return {
+        "evaluation": evaluate(predictions, ordinal=target.ordinal).to_json(),
+        "saliency": maps.places(target, test, drawn),
+    }
 
 
 def predict_rows(
@@ -208,30 +220,11 @@ def predict_rows(
     """Scores [len(rows), K] of the rows of `images`, on one device."""
     score = jax.jit(lambda v, batch: task.predict(model, v, {"image": batch}))
     parts = []
-    for start in range(0, len(rows), MAP_BATCH):
-        chosen = rows[start : start + MAP_BATCH]
-        padded = np.resize(chosen, MAP_BATCH)  # one shape, one compile
+    for start in range(0, len(rows), maps.BATCH):
+        chosen = rows[start : start + maps.BATCH]
+        padded = np.resize(chosen, maps.BATCH)  # one shape, one compile
         parts.append(np.asarray(score(variables, images[padded]))[: len(chosen)])
     return np.concatenate(parts)
-
-
-def _write_maps(
-    cell: Cell, model: nn.Module, task: Classification, variables: Any, data: Prepared, rows: np.ndarray, scores: np.ndarray
-) -> None:
-    """Grad-CAM of each test image for the positive class of two, else for the class with the highest score."""
-    layer = cell.config.explain.layer or None
-    targets = np.full(len(rows), data.positive) if data.positive is not None else scores.argmax(1)
-    net = {"params": variables["params"], "batch_stats": variables["batch_stats"]}
-    maps = []
-    for start in range(0, len(rows), MAP_BATCH):
-        chosen = np.arange(start, min(start + MAP_BATCH, len(rows)))
-        padded = np.resize(chosen, MAP_BATCH)
-        images = task.inputs(variables, jnp.asarray(data.images[rows[padded]]))
-        drawn = grad_cam(model, net, images, jnp.asarray(targets[padded]), layer)
-        maps.append(np.asarray(drawn)[: len(chosen)])
-    partial = cell.folder / "maps.partial.npz"
-    np.savez(partial, image_id=data.image_ids[rows], target=targets, map=np.concatenate(maps).astype(np.float32))
-    os.replace(partial, cell.folder / "maps.npz")
 
 
 def _save_variables(folder: pathlib.Path, variables: dict[str, Any]) -> None:

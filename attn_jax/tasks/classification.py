@@ -48,8 +48,8 @@ class Classification:
             keys: one random key an image.
 
         Returns:
-            The sum of the weighted losses, and (the sum of their weights, the updated `batch_stats`): the caller divides,
-            after it has summed over devices.
+            The sum of the weighted losses, and (the sum of their weights, the updated `batch_stats`): the caller
+            divides, after it has summed over devices.
         """
         dtype = variables["constants"]["mean"].dtype
         targets, known = self._targets(batch["label"], dtype)
@@ -66,14 +66,16 @@ class Classification:
         logits, updates = model.apply(
             _model_variables(variables), _normalise(images, variables), train=True, mutable=["batch_stats"]
         )
-        total, weight = self._weighted_loss(logits.astype(dtype), targets, known, variables["constants"]["class_weight"])
+        total, weight = self._weighted_loss(
+            logits.astype(dtype), targets, known, variables["constants"]["class_weight"]
+        )
         return total, (weight, updates.get("batch_stats", {}))
 
     def predict(self, model: nn.Module, variables: Variables, batch: Batch) -> Float[Array, "B K"]:
         """Probabilities in evaluation mode: they sum to one over classes, or stand alone per finding."""
         dtype = variables["constants"]["mean"].dtype
         images = self.inputs(variables, batch["image"])
-        logits = model.apply(_model_variables(variables), images, train=False).astype(dtype)
+        logits = jnp.asarray(model.apply(_model_variables(variables), images, train=False), dtype)
         return jax.nn.softmax(logits) if self.kind == "single" else jax.nn.sigmoid(logits)
 
     def metrics(self, scores: Float[Array, "B K"], batch: Batch) -> dict[str, Float[Array, ""]]:
@@ -132,7 +134,7 @@ def as_float(images: Num[Array, "B *space C"], dtype: Any) -> Float[Array, "B *s
 
 
 def class_weights(labels: Integer[Any, " N"] | Float[Any, "N K"], outputs: int) -> Float[Array, " K"]:
-    """Weights inverse to the frequency in the training part: N / (K n_k) per class, negatives / positives per finding."""
+    """Weights inverse to the frequency in training: N / (K n_k) per class, negatives / positives per finding."""
     if labels.ndim == 1:
         counts = jnp.bincount(jnp.asarray(labels), length=outputs)
         return len(labels) / (outputs * jnp.maximum(counts, 1))

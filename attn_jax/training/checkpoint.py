@@ -31,7 +31,8 @@ class Checkpoints:
         if jax.process_index() == 0:
             self._digests.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
-            self.folder / "steps", options=ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
+            self.folder / "steps",
+            options=ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True),
         )
         self._unsettled: int | None = None
 
@@ -81,7 +82,9 @@ class Checkpoints:
                 arguments = ocp.args.Composite(tree=ocp.args.StandardRestore(abstract), facts=ocp.args.JsonRestore())
                 restored = self._manager.restore(step, args=arguments)
                 return step, restored["tree"], restored["facts"]
-            progress.message(f"checkpoint {self._step_folder(step)} is not used: {wrong}; falling back to the one before.")
+            progress.message(
+                f"checkpoint {self._step_folder(step)} is not used: {wrong}; falling back to the one before."
+            )
             shutil.rmtree(self._step_folder(step), ignore_errors=True)
             (self._digests / f"{step}.json").unlink(missing_ok=True)
             self._manager.reload()

@@ -207,7 +207,11 @@ class _Run:
     def _note(self, step: int, metrics: dict[str, jax.Array]) -> None:
         values = {name: float(np.asarray(value)) for name, value in metrics.items()}
         if not math.isfinite(values["loss"]):
-            good = f"the last good checkpoint is step {self.saved_step}" if self.saved_step else "there is no checkpoint yet"
+            good = (
+                f"the last good checkpoint is step {self.saved_step}"
+                if self.saved_step
+                else "there is no checkpoint yet"
+            )
             raise NotFinite(f"the loss is {values['loss']} at step {step}; {good} in {self.checkpoints.folder}.")
         if step % self.plan.log_every == 0:
             self.history.write(step, step / self.plan.steps_per_epoch, {f"train_{k}": v for k, v in values.items()})

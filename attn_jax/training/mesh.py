@@ -64,7 +64,7 @@ def make_engine(
     """
     if batch_size % accumulate:
         raise UserError(
-            f"training.batch_size={batch_size} is not a multiple of training.accumulate={accumulate}; change one of them."
+            f"training.batch_size={batch_size} is not a multiple of training.accumulate={accumulate}; change one."
         )
     chosen = _share(tuple(devices or jax.devices()), batch_size // accumulate)
     build = {"jit": _jit_engine, "pmap": _pmap_engine}.get(parallel)
@@ -86,7 +86,9 @@ def _share(devices: tuple[jax.Device, ...], examples: int) -> tuple[jax.Device, 
     return devices[:count]
 
 
-def _jit_engine(make_train: Callable[..., TrainStep], make_predict: Callable[..., PredictStep], devices: tuple) -> Engine:
+def _jit_engine(
+    make_train: Callable[..., TrainStep], make_predict: Callable[..., PredictStep], devices: tuple
+) -> Engine:
     mesh = jax.make_mesh((len(devices),), (AXIS,), devices=devices, axis_types=(AxisType.Auto,))
     split, whole = NamedSharding(mesh, PartitionSpec(AXIS)), NamedSharding(mesh, PartitionSpec())
 
@@ -102,7 +104,9 @@ def _jit_engine(make_train: Callable[..., TrainStep], make_predict: Callable[...
     )
 
 
-def _pmap_engine(make_train: Callable[..., TrainStep], make_predict: Callable[..., PredictStep], devices: tuple) -> Engine:
+def _pmap_engine(
+    make_train: Callable[..., TrainStep], make_predict: Callable[..., PredictStep], devices: tuple
+) -> Engine:
     local = [d for d in devices if d.process_index == jax.process_index()]
 
     def put_batch(batch: Mapping[str, np.ndarray]) -> Mapping[str, jax.Array]:

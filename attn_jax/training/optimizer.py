@@ -116,7 +116,9 @@ def _freeze(
     modules = sorted(params)
     for prefix in prefixes:
         if not any(module.startswith(prefix) for module in modules):
-            raise UserError(f"optim.freeze: no module of the network starts with {prefix!r}.{did_you_mean(prefix, modules)}")
+            raise UserError(
+                f"optim.freeze: no module of the network starts with {prefix!r}.{did_you_mean(prefix, modules)}"
+            )
     labels = {
         module: jax.tree.map(lambda _, m=module: "frozen" if m.startswith(prefixes) else "moving", tree)
         for module, tree in params.items()

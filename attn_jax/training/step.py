@@ -72,9 +72,7 @@ def make_train_step(
         ema = state.ema
         if ema:
             ema = optax.incremental_update(params, ema, 1 - ema_decay)
-        state = state.replace(
-            step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state, ema=ema
-        )
+        state = state.replace(step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state, ema=ema)
         return state, {"loss": total / weight, "grad_norm": optax.tree.norm(gradients)}
 
     return train_step

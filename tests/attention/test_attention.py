@@ -31,7 +31,7 @@ def initialised(module, x):
 
 
 def images(*shape):
-    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    return jnp.asarray(np.random.default_rng(1).standard_normal(shape), jnp.float32)
 
 
 def test_none_is_no_module():
@@ -81,7 +81,7 @@ def test_keeps_the_shape_and_has_finite_gradients(name, shape):
 
         return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True, allow_int=True)(variables, x)
 
-    for inputs in (x, np.zeros_like(x)):
+    for inputs in (x, jnp.zeros_like(x)):
         (_, y), gradients = loss_and_gradients(variables, inputs)
         assert y.shape == x.shape and y.dtype == x.dtype
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
@@ -103,14 +103,15 @@ def test_evaluation_changes_nothing_and_maps_are_sown_on_request(name):
 def test_half_precision(name):
     x = images(2, 4, 3, 32)
     module, half = attention.create(name), attention.create(name, dtype=jnp.bfloat16)
-    variables = initialised(half, jnp.asarray(x, jnp.bfloat16))
+    variables = initialised(half, x.astype(jnp.bfloat16))
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
-    y = half.apply(variables, jnp.asarray(x, jnp.bfloat16), train=False)
+    y = half.apply(variables, x.astype(jnp.bfloat16), train=False)
     assert y.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float32(y), module.apply(variables, x, train=False), atol=0.05, rtol=0.05)
-    assert module.apply(variables, jnp.asarray(x, jnp.bfloat16), train=False).dtype == jnp.bfloat16
+    assert module.apply(variables, x.astype(jnp.bfloat16), train=False).dtype == jnp.bfloat16
 
 
 def test_import_is_light():
-    code = "import sys, attn_jax.attention; print([m for m in ('tensorflow', 'tensorflow_datasets', 'matplotlib') if m in sys.modules])"
+    heavy = "('tensorflow', 'tensorflow_datasets', 'matplotlib')"
+    code = f"import sys, attn_jax.attention; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

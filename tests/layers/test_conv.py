@@ -29,7 +29,7 @@ CASES = {
 
 
 def draw(*shape):
-    return np.random.default_rng(len(shape) + shape[-1]).standard_normal(shape).astype(np.float32)
+    return jnp.asarray(np.random.default_rng(len(shape) + shape[-1]).standard_normal(shape), jnp.float32)
 
 
 def reference(x, kernel, strides, padding, dilation):

@@ -8,7 +8,7 @@ import pytest
 from attn_jax.layers import BatchNorm
 
 RNG = np.random.default_rng(3)
-X = (RNG.standard_normal((8, 3, 4, 5)) * 2 + 30).astype(np.float32)
+X = jnp.asarray(RNG.standard_normal((8, 3, 4, 5)) * 2 + 30, jnp.float32)
 VARIABLES = {
     "params": {"scale": np.linspace(0.5, 2, 5, dtype=np.float32), "bias": np.linspace(-1, 1, 5, dtype=np.float32)},
     "batch_stats": {"mean": np.full(5, 29, np.float32), "var": np.full(5, 3, np.float32)},
@@ -49,13 +49,13 @@ def test_under_a_mapped_axis_statistics_are_global():
 @pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
 def test_half_precision_keeps_statistics_in_float32(dtype):
     module = BatchNorm(dtype=dtype)
-    y, state = train(module, jnp.asarray(X, jnp.bfloat16))
+    y, state = train(module, X.astype(jnp.bfloat16))
     assert y.dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {jnp.dtype(jnp.float32)}
-    rounded = np.asarray(jnp.asarray(X, jnp.bfloat16), np.float64)
+    rounded = np.asarray(X.astype(jnp.bfloat16), np.float64)
     np.testing.assert_allclose(state["batch_stats"]["mean"], 0.9 * 29 + 0.1 * rounded.mean((0, 1, 2)), rtol=1e-5)
 
 
 def test_one_value_a_channel_has_finite_gradients():
     gradient = jax.jit(jax.grad(lambda x: train(BatchNorm(), x)[0].sum()))
-    assert np.isfinite(gradient(np.zeros((1, 1, 1, 5), np.float32))).all()
+    assert np.isfinite(gradient(jnp.zeros((1, 1, 1, 5)))).all()

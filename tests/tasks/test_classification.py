@@ -23,7 +23,11 @@ class Given(nn.Module):
 
 
 def summed(task: Classification, labels: np.ndarray, weight: np.ndarray | None = None, **batch) -> tuple[float, float]:
-    constants = {"mean": jnp.zeros(K), "std": jnp.ones(K), "class_weight": jnp.asarray(np.ones(K) if weight is None else weight)}
+    constants = {
+        "mean": jnp.zeros(K),
+        "std": jnp.ones(K),
+        "class_weight": jnp.asarray(np.ones(K) if weight is None else weight),
+    }
     images = jnp.asarray(LOGITS)[:, None, None]
     keys = jax.random.split(jax.random.key(0), len(LOGITS))
     variables = {"params": {}, "constants": constants}
@@ -72,7 +76,10 @@ def test_unknown_findings_count_for_nothing() -> None:
 
 
 def test_unknown_findings_have_no_gradient() -> None:
-    task, constants = Classification(K, "multilabel"), {"mean": jnp.zeros(K), "std": jnp.ones(K), "class_weight": jnp.ones(K)}
+    task, constants = (
+        Classification(K, "multilabel"),
+        {"mean": jnp.zeros(K), "std": jnp.ones(K), "class_weight": jnp.ones(K)},
+    )
     keys = jax.random.split(jax.random.key(0), 4)
 
     def loss(images: jax.Array) -> jax.Array:

@@ -1,5 +1,7 @@
 """Confusion matrices: counts summed over seeds, shaded by the share of their row."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
@@ -73,7 +75,7 @@ def _matrix(comparison: Comparison, arm: Arm, counts: np.ndarray, classes: tuple
 def _square(axes, row: int, column: int, share: float) -> None:
     from matplotlib.patches import Rectangle
 
-    box = {"xy": (column - 0.48, row - 0.48), "width": 0.96, "height": 0.96}
+    box: dict[str, Any] = {"xy": (column - 0.48, row - 0.48), "width": 0.96, "height": 0.96}
     axes.add_patch(Rectangle(**box, facecolor=LIGHT[0], alpha=0.04 + 0.5 * share, linewidth=0, zorder=2))
     if row == column:
         axes.add_patch(Rectangle(**box, facecolor="none", edgecolor=LIGHT[0], linewidth=1.0, zorder=3))

@@ -7,7 +7,7 @@ import pandas as pd
 from attn_jax.report import numbers
 from attn_jax.report.arms import Comparison
 from attn_jax.report.figures.drawing import Figure, canvas, finish, legend_below
-from attn_jax.report.figures.palette import Look
+from attn_jax.report.figures.palette import FAINT, Look
 
 MOST_LABELS = 6
 PANELS: tuple[tuple[str, str, float, str], ...] = (
@@ -47,11 +47,11 @@ def _scatter(
     crowded = len(rows) > MOST_LABELS
     with canvas(3.6, 2.9 + 0.15 * crowded * len(comparison.shown)) as (sheet, axes):
         handles, labelled = [], []
-        for label, cost, _, quality, sd in rows:
+        for label, spent, _, level, sd in rows:
             style = look[label]
             drawn = axes.errorbar(
-                [factor * cost],
-                [quality],
+                [factor * spent],
+                [level],
                 yerr=None if sd is None or style.faint else [sd],
                 color=style.colour,
                 marker=style.marker,
@@ -65,7 +65,7 @@ def _scatter(
             )
             if not style.faint:
                 handles.append(drawn)
-                labelled.append((factor * cost, quality, label))
+                labelled.append((factor * spent, level, label))
         axes.margins(0.16, 0.14)
         axes.locator_params(axis="x", nbins=5)
         if crowded:
@@ -74,7 +74,9 @@ def _scatter(
             _place_labels(axes, labelled)
         axes.set(xlabel=axis, ylabel=f"Mean {title}")
         form = _FORMS[field]
-        said = "; ".join(f"{label}: {form(cost)}, {numbers.spread(q, sd)}" for label, cost, _, q, sd in rows[:12])
+        said = "; ".join(
+            f"{label}: {form(spent)}, {numbers.spread(level, sd)}" for label, spent, _, level, sd in rows[:12]
+        )
         columns = ["arm", field, f"{field}_sd", metric, f"{metric}_sd"]
         return finish(
             sheet,
@@ -89,7 +91,7 @@ def _scatter(
 
 def _place_labels(axes, points: list[tuple[float, float, str]]) -> None:
     """Names beside their points, moved up or down until none covers another; a thin line leads back where moved."""
-    axes.figure.canvas.draw()
+    axes.figure.draw_without_rendering()
     to_pixels = axes.transData.transform
     frame = axes.get_window_extent()
     em = axes.figure.dpi * 8 / 72
@@ -107,7 +109,7 @@ def _place_labels(axes, points: list[tuple[float, float, str]]) -> None:
         taken.append(box)
         points_of = 72 / axes.figure.dpi
         place = ((0.9 if right else -0.9) * em * points_of, offset * points_of)
-        lead = {"arrowstyle": "-", "linewidth": 0.5, "color": "#8A93A3", "shrinkB": 4} if offset else None
+        lead = {"arrowstyle": "-", "linewidth": 0.5, "color": FAINT, "shrinkB": 4} if offset else None
         axes.annotate(
             label,
             (x, y),

@@ -6,12 +6,13 @@ import html
 import io
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
 from attn_jax.report.figures import palette
 
-RC = {
+RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "svg.hashsalt": "attn_jax",
@@ -96,6 +97,8 @@ def finish(
         data = data.assign(simulated=True)
     vector, raster = io.StringIO(), io.BytesIO()
     with matplotlib.rc_context(RC):
+        sheet.draw_without_rendering()
+        sheet.set_layout_engine("none")  # the layout holds for both files; finding it again would double the time
         sheet.savefig(vector, format="svg", metadata={"Date": None})
         sheet.savefig(raster, format="png", dpi=200, facecolor="white", metadata={"Title": title})
     svg = _cleaned(vector.getvalue(), name)

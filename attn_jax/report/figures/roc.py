@@ -2,39 +2,28 @@
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
+from attn_jax.evaluation import curves
 from attn_jax.evaluation.records import Predictions
 from attn_jax.report.arms import Arm, Comparison
 from attn_jax.report.contents import Contents
 from attn_jax.report.figures.drawing import Figure, canvas, finish, legend_below
-from attn_jax.report.figures.palette import Look
+from attn_jax.report.figures.palette import FAINT, Look
 from attn_jax.report.numbers import plural, spread
 
-GRID = np.linspace(0.0, 1.0, 201)
+POINTS = 201
+GRID = np.linspace(0.0, 1.0, POINTS)
 MOST_THIN_LINES = 40
 
 
-def curve(positive: Bool[np.ndarray, "n"], score: Float[np.ndarray, "n"]) -> Float[np.ndarray, "201"] | None:
-    """True positive rate at the false positive rates `GRID`, straight between the points of the empirical curve.
-
-    None where one of the two classes is absent.
-    """
-    if positive.all() or not positive.any():
-        return None
-    order = np.argsort(-score, kind="stable")
-    last = np.append(np.diff(score[order]) != 0, True)
-    hits = np.cumsum(positive[order])[last] / positive.sum()
-    alarms = np.cumsum(~positive[order])[last] / (~positive).sum()
-    # Where the curve rises straight up, interp takes the upper end.
-    return np.interp(GRID, np.append(0.0, alarms), np.append(0.0, hits))
-
-
 def mean_curve(predictions: Predictions) -> Float[np.ndarray, "201"] | None:
-    """The curve of the test part; of several classes or findings, the vertical average over those that have one."""
-    curves = [curve(is_so, score) for is_so, score in predictions.part("test").outcomes().values()]
-    known = [c for c in curves if c is not None]
-    return np.mean(known, axis=0) if known else None
+    """True positive rates at the false positive rates `GRID`: of several classes or findings, the vertical average.
+
+    None where the test part has no question with both answers.
+    """
+    found = list(curves.roc(predictions).values())
+    return curves.mean_roc(found, POINTS).mean if found else None
 
 
 def curves_of(arm: Arm, contents: Contents) -> list[tuple[str, Float[np.ndarray, "201"]]]:
@@ -51,18 +40,18 @@ def operating_points(arm: Arm) -> tuple[float | None, float | None]:
 
 def figure(comparison: Comparison, contents: Contents, look: dict[str, Look], name: str) -> Figure | None:
     """All arms in one pair of axes; those that a figure cannot hold stay grey."""
-    curves = {arm.label: found for arm in comparison.arms if (found := curves_of(arm, contents))}
-    if not curves:
+    lines_of = {arm.label: found for arm in comparison.arms if (found := curves_of(arm, contents))}
+    if not lines_of:
         return None
-    first = next(p for arm in comparison.arms for key in arm.keys if (p := contents.predictions.get(key)))
+    first = contents.predictions[next(iter(lines_of.values()))[0][0]]
     single_question = first.binary
-    thin = sum(map(len, curves.values())) <= MOST_THIN_LINES
+    thin = sum(map(len, lines_of.values())) <= MOST_THIN_LINES
     with canvas(4.4, 4.4 + 0.1 * len(comparison.shown)) as (sheet, axes):
-        axes.plot([0, 1], [0, 1], color="#8A93A3", linewidth=0.8, linestyle=(0, (2, 3)))
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)))
         handles = []
         for arm in sorted(comparison.arms, key=lambda a: not look[a.label].faint):
             style = look[arm.label]
-            lines = [c for _, c in curves.get(arm.label, [])]
+            lines = [c for _, c in lines_of.get(arm.label, [])]
             if not lines:
                 continue
             if thin and not style.faint:
@@ -88,7 +77,7 @@ def figure(comparison: Comparison, contents: Contents, look: dict[str, Look], na
             name,
             "ROC curves",
             _caption(comparison, single_question, thin, first.kind),
-            _data(comparison, curves),
+            _data(comparison, lines_of),
             alternative=_alternative(comparison),
             simulated=comparison.simulated,
             wide=True,
@@ -99,7 +88,7 @@ def _caption(comparison: Comparison, single_question: bool, thin: bool, kind: st
     parts = [f"Thick lines are vertical averages over {comparison.repeats}s"]
     parts[0] += ", thin lines single ones." if thin else "."
     if single_question:
-        parts.append("Markers: mean operating point at the thresholds chosen on validation.")
+        parts.append("Markers: mean operating point at the thresholds of the leaderboard.")
     else:
         over = "findings" if kind == "multilabel" else "classes, each against the rest"
         parts.append(f"Averaged over {over}.")
@@ -113,10 +102,10 @@ def _alternative(comparison: Comparison) -> str:
     return f"ROC curves on {comparison.dataset}; AUC: {', '.join(said)}."
 
 
-def _data(comparison: Comparison, curves: dict[str, list]) -> pd.DataFrame:
+def _data(comparison: Comparison, lines_of: dict[str, list]) -> pd.DataFrame:
     frames = []
     for arm in comparison.arms:
-        for key, line in curves.get(arm.label, []):
+        for key, line in lines_of.get(arm.label, []):
             points = {"false_positive_rate": GRID, "true_positive_rate": line}
             frames.append(pd.DataFrame({"arm": arm.label, "key": key, **points}))
     return pd.concat(frames, ignore_index=True)

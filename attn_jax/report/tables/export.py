@@ -7,6 +7,7 @@ from attn_jax.report.numbers import DASH, MINUS
 from attn_jax.report.tables.table import Table, Value
 
 SIMULATED = "SIMULATED DATA. "
+MOST_LATEX_COLUMNS = 7
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -77,7 +78,7 @@ def latex(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A `table` float with booktabs rules; the best of a column is bold."""
+    """A `table` float with booktabs rules, scaled to the text where it is wide; the best of a column is bold."""
 
     def entry(value: Value) -> str:
         body = rf"\textbf{{{latex(value.shown)}}}" if value.best else latex(value.shown)
@@ -87,12 +88,14 @@ def to_latex(table: Table) -> str:
     notes += [latex(note) for note in table.notes]
     layout = "".join("r" if column.numeric else "l" for column in table.columns)
     mark = SIMULATED if table.simulated else ""
+    wide = len(table.columns) > MOST_LATEX_COLUMNS
     lines = [
-        "% \\usepackage{booktabs}",
+        "% \\usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{mark}{latex(table.caption)}}}",
         rf"\label{{tab:{table.name}}}",
+        *([r"\resizebox{\textwidth}{!}{%"] if wide else []),
         rf"\begin{{tabular}}{{{layout}}}",
         r"\toprule",
         " & ".join(latex(column.label) for column in table.columns) + r" \\",
@@ -100,6 +103,7 @@ def to_latex(table: Table) -> str:
         *(" & ".join(entry(value) for value in row) + r" \\" for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
+        *(["}"] if wide else []),
         *([r"\par\smallskip\footnotesize " + " ".join(notes)] if notes else []),
         r"\end{table}",
     ]

@@ -102,7 +102,11 @@ def _notes(comparison: Comparison) -> tuple[str, ...]:
         f"Δ is the mean of the differences to the baseline ({comparison.baseline}) over the {comparison.repeats}s both "
         "have, ± their standard deviation."
     )
-    return (STAR, delta, *([alone] if most == 1 else []))
+    notes = [STAR, delta, *([alone] if most == 1 else [])]
+    if not comparison.same_images:
+        notes.append("Not all arms were tested on the same images: their means cannot be compared.")
+    results = [result for arm in comparison.arms for result in arm.results.values()]
+    return (*notes, *dict.fromkeys(r.undefined["threshold"] for r in results if "threshold" in r.undefined))
 
 
 def per_class(comparison: Comparison, classes: Sequence[str], kind: str, name: str) -> Table:

@@ -50,6 +50,7 @@ def cells(contents: Contents, name: str, *, states: tuple[str, ...], caption: st
     metric = contents.primary
     scored = "done" in states
     columns += [Column(numbers.metric_title(metric), (metric,))] if scored else []
+    simulated = contents.simulated(*part["dataset"], *part["tested_on"])
     rows = []
     for cell in part.to_dict("records"):
         row = [text(cell["slug"]), text(cell["key"]), *(text(cell[a]) for a in axes), text(cell["state"])]
@@ -60,7 +61,7 @@ def cells(contents: Contents, name: str, *, states: tuple[str, ...], caption: st
             why = result.undefined.get(metric, "undefined") if result else "no result"
             row.append(number(value, numbers.fixed, why))
         rows.append(tuple(row))
-    return Table(name, caption, tuple(columns), tuple(rows), contents.simulated(*part["dataset"].unique()))
+    return Table(name, caption, tuple(columns), tuple(rows), simulated)
 
 
 def counts(dataset: str, summary: DatasetSummary, name: str) -> Table:

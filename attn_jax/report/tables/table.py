@@ -11,7 +11,7 @@ from attn_jax.report.numbers import DASH, spread
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """One entry: `shown` for people, `data` for the CSV (an item for each of the column's fields), `order` to sort by."""
+    """One entry: `shown` for people, `data` for the CSV (one item a field of the column), `order` to sort by."""
 
     shown: str
     data: tuple[object, ...]
@@ -82,7 +82,7 @@ def spread_fields(name: str) -> tuple[str, str, str]:
 
 def mark_best(rows: list[list[Value]], column: int, *, lowest: bool) -> None:
     """Marks the best mean of a column, and every other that equals it exactly; a column of one is not a contest."""
-    known = [row[column].order for row in rows if isinstance(row[column].order, float | int)]
+    known = [order for row in rows if isinstance(order := row[column].order, float | int)]
     if len(known) < 2 or min(known) == max(known):
         return
     best = min(known) if lowest else max(known)

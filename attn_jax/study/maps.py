@@ -1,0 +1,74 @@
+"""Where a trained cell looks: class activation maps of its test images, and how much of them lies where."""
+
+import os
+import pathlib
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from attn_jax.data.phantom import tag_mask
+from attn_jax.data.prepare import Prepared
+from attn_jax.explain.grad_cam import grad_cam, to_image
+from attn_jax.explain.localise import energy_in_mask
+from attn_jax.tasks import Classification
+
+BATCH = 32
+
+
+def draw(
+    model: nn.Module,
+    task: Classification,
+    variables: dict[str, Any],
+    data: Prepared,
+    rows: np.ndarray,
+    targets: np.ndarray,
+    layer: str | None,
+) -> np.ndarray:
+    """Grad-CAM [len(rows), *inner] of the given rows for a class each, at the layer's own size."""
+    net = {"params": variables["params"], "batch_stats": variables["batch_stats"]}
+    maps = []
+    for start in range(0, len(rows), BATCH):
+        chosen = np.arange(start, min(start + BATCH, len(rows)))
+        padded = np.resize(chosen, BATCH)  # one shape, one compile
+        images = task.inputs(variables, jnp.asarray(data.images[rows[padded]]))
+        drawn = grad_cam(model, net, images, jnp.asarray(targets[padded]), layer)
+        maps.append(np.asarray(drawn)[: len(chosen)])
+    return np.concatenate(maps).astype(np.float32)
+
+
+def write(path: pathlib.Path, data: Prepared, rows: np.ndarray, targets: np.ndarray, maps: np.ndarray) -> None:
+    """Stores maps with the images and classes they belong to, whole or not at all."""
+    partial = path.with_suffix(f".{os.getpid()}.partial.npz")
+    np.savez(partial, image_id=data.image_ids[rows], target=targets, map=maps)
+    os.replace(partial, path)
+
+
+def places(data: Prepared, rows: np.ndarray, maps: np.ndarray) -> dict[str, dict[str, float | int]]:
+    """Mean share of the maps' energy that lies in a place, beside the share an even map would have there.
+
+    The places are `lesion` (images with an outline) and `tag` (simulated images that carry the planted tag).
+    """
+    found = {}
+    if data.masks is not None:
+        found["lesion"] = _share(data, rows, maps, data.has_mask[rows], data.masks)
+    if data.simulated and "tag" in data.columns:
+        tagged = (data.columns["tag"].to_numpy() == "yes")[rows]
+        everywhere = np.broadcast_to(tag_mask(data.images.shape[1]), data.images.shape[:-1])
+        found["tag"] = _share(data, rows, maps, tagged, everywhere)
+    return {name: facts for name, facts in found.items() if facts["images"]}
+
+
+def _share(
+    data: Prepared, rows: np.ndarray, maps: np.ndarray, which: np.ndarray, masks: np.ndarray
+) -> dict[str, float | int]:
+    inside = masks[rows[which]] > 0
+    if not len(inside):
+        return {"images": 0}
+    drawn = np.asarray(to_image(maps[which], data.images.shape[1:-1]))
+    energy = energy_in_mask(drawn, inside)
+    known = ~np.isnan(energy)
+    if not known.any():
+        return {"images": 0}
+    return {"energy": float(energy[known].mean()), "area": float(inside[known].mean()), "images": int(known.sum())}

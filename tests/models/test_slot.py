@@ -1,0 +1,90 @@
+"""Where copies of a mechanism land, for each placement, and what they are told."""
+
+from typing import ClassVar
+
+import flax
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import linen as nn
+
+from attn_jax import models
+from attn_jax.errors import UserError
+
+
+class Told(nn.Module):
+    """Remembers in its parameters' shapes what the network told it."""
+
+    usual_placement: ClassVar[str] = "stage"
+
+    axis_name: str | None = None
+    dtype: jnp.dtype | None = None
+    param_dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        assert self.axis_name == "devices" and self.dtype == jnp.bfloat16
+        return x + self.param("shift", nn.initializers.zeros, x.shape[-1:], self.param_dtype).astype(x.dtype)
+
+
+class Replacement(nn.Module):
+    """Stands in place of a convolution."""
+
+    features: int = 0
+    strides: int = 1
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return nn.Conv(self.features, (1, 1), self.strides, use_bias=False)(x)
+
+
+def places(**options):
+    """Path of each attention module in a ResNet-18 or the one named -> shapes of its parameters."""
+    model = models.create(options.pop("name", "resnet18"), num_classes=2, width=1 / 8, stem="small", **options)
+    x = jnp.zeros((1, 16, 16, 3))
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))["params"]
+    flat = flax.traverse_util.flatten_dict(params)
+    return {"/".join(path): leaf.shape for path, leaf in flat.items() if any("attention" in part for part in path)}
+
+
+def test_in_the_residual_branch_of_every_block_of_the_stages():
+    found = places(attention="gc", stages=(2, 4))
+    assert {path.rpartition("/attention/")[0] for path in found} == {
+        "stage2_block1",
+        "stage2_block2",
+        "stage4_block1",
+        "stage4_block2",
+    }
+    assert found["stage4_block2/attention/mask/kernel"] == (64, 1)
+    assert places(attention="gc", name="resnet50", stages=(1,))["stage1_block3/attention/mask/kernel"] == (32, 1)
+
+
+def test_after_a_stage_and_the_mechanism_names_its_usual_placement():
+    told = {"axis_name": "devices", "dtype": jnp.bfloat16}
+    assert places(attention=Told, **told) == {f"stage{s}_attention/shift": (8 * 2 ** (s - 1),) for s in (1, 2, 3, 4)}
+    inside = places(attention=Told, placement="block", stages=(3,), **told)
+    assert set(inside) == {"stage3_block1/attention/shift", "stage3_block2/attention/shift"}
+
+
+@pytest.mark.parametrize(("name", "replaced"), [("resnet18", "conv1"), ("resnet50", "conv2")])
+def test_instead_of_the_3x3_that_carries_the_stride(name, replaced):
+    model = models.create(name, num_classes=2, width=1 / 8, attention=Replacement, stages=(2,))
+    x = jnp.zeros((1, 32, 32, 3))
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))["params"]
+    block = params["stage2_block1"]
+    assert replaced not in block and block["attention"]["Conv_0"]["kernel"].shape[-1] == 16
+    assert replaced in params["stage1_block1"]
+
+
+def test_a_replacement_elsewhere_is_refused():
+    with pytest.raises(UserError, match="replaces a convolution: its placement is 'conv'"):
+        models.create("resnet18", num_classes=2, attention=Replacement, placement="block")
+
+
+def test_no_attention_is_the_plain_network():
+    assert places(attention="none") == {} == places(attention="se", stages=())
+
+
+def test_networks_with_equal_options_are_equal_and_hashable():
+    one, two = (models.create("resnet18", num_classes=2, attention="cbam") for _ in range(2))
+    assert one == two and hash(one) == hash(two)
