@@ -1,16 +1,30 @@
-"""What a command shows when something is wrong: one line and an exit code."""
+"""What a user types, and what a command shows when something is wrong: one line and an exit code."""
 
 import contextlib
 import dataclasses
+import importlib.util
+import pathlib
 import re
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from absl import flags
+from ml_collections import ConfigDict, config_dict, config_flags
 
-from attn_jax.errors import UserError
+from attn_jax.errors import UserError, did_you_mean
 
 EXIT_WRONG_INPUT = 2
+FLAGS = ("config", "workdir", "list")
+_EXAMPLE = "for example --config=configs/demo.py"
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    tuple: "a list such as (0, 1) or 'a,b'",
+    ConfigDict: "a dict such as \"{'field': 1}\"",
+}
 
 
 @dataclasses.dataclass
@@ -20,43 +34,167 @@ class Outcome:
     code: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What the command line asks for."""
+
+    config: ConfigDict
+    workdir: pathlib.Path
+    only_list: bool
+
+
 @contextlib.contextmanager
 def errors_in_one_line() -> Iterator[Outcome]:
     """Turns a `UserError` into one line on stderr and exit code 2, and a stop into its own code."""
-    from attn_jax.training.preemption import Stopped
+    from attn_jax.training.preemption import EXIT_INTERRUPTED, Stopped
 
     outcome = Outcome()
     try:
         yield outcome
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         outcome.code = EXIT_WRONG_INPUT
     except Stopped as stopped:
         print("stopped; the same command goes on from here.", file=sys.stderr)
         outcome.code = stopped.code
     except KeyboardInterrupt:
-        outcome.code = 130
+        outcome.code = EXIT_INTERRUPTED
 
 
-def parse(values: flags.FlagValues, arguments: list[str]) -> None:
-    """Parses absl flags with a config file.
+def one_line(error: BaseException) -> str:
+    """An exception's message without its line breaks; its type where it says nothing."""
+    text = error.args[0] if isinstance(error, (AttributeError, KeyError, SyntaxError)) and error.args else error
+    if isinstance(text, BaseException):
+        return one_line(text)
+    return " ".join(str(text).split()) or type(error).__name__
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Reads the command line, the program's name first; absl's global flags are left alone.
 
     Raises:
         UserError: an unknown flag, a missing or broken config file, or a field, value or type that it does not have.
     """
+    own, rest = _own_flags(arguments)
+    if not own.config:
+        raise UserError(f"--config is missing; {_EXAMPLE}")
+    config = load_config(own.config)
+    _make_room(config, rest)
+    _override(config, rest)
+    workdir = own.workdir or pathlib.Path("runs") / pathlib.Path(own.config).stem
+    return Command(config, pathlib.Path(workdir), own.list)
+
+
+def load_config(file: str) -> ConfigDict:
+    """What the `get_config()` of a Python file returns.
+
+    Raises:
+        UserError: no such file, or whatever goes wrong in it, with the line.
+    """
+    path = pathlib.Path(file)
+    if not path.is_file():
+        known = sorted(str(other) for other in path.parent.glob("*.py"))
+        raise UserError(f"--config={file}: there is no such file." + (did_you_mean(file, known) if known else ""))
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--config={file} is no Python file; {_EXAMPLE}")
+    module = importlib.util.module_from_spec(spec)
     try:
-        rest = values(arguments)
-        if values["config"].value is None:
-            raise UserError("--config is missing; for example --config=configs/demo.py")
+        spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise UserError(f"--config={file}: it defines no get_config(); see configs/demo.py")
+        config = module.get_config()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{_place(error, path)}: {type(error).__name__}: {one_line(error)}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={file}: get_config() returns a {type(config).__name__}, not a ConfigDict")
+    return config
+
+
+def _own_flags(arguments: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
+    """The values of `FLAGS`, and the arguments that are left."""
+    own = flags.FlagValues()
+    own.set_gnu_getopt()
+    flags.DEFINE_string("config", None, "", flag_values=own)
+    flags.DEFINE_string("workdir", None, "", flag_values=own)
+    flags.DEFINE_bool("list", False, "", flag_values=own)
+    try:
+        return own, own(list(arguments), known_only=True)
     except flags.Error as error:
-        raise UserError(_first_line(error)) from None
-    except (AttributeError, KeyError, TypeError, ValueError, SyntaxError, ImportError, OSError) as error:
-        raise UserError(_first_line(error)) from None
-    if len(rest) > 1:
-        raise UserError(f"{rest[1]!r} is not a flag; fields are set with --config.FIELD=VALUE")
+        raise UserError(_readable(error, {"list": bool})) from None
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error.args[0] if error.args else error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return re.sub(r"\s+", " ", text)
+def _override(config: ConfigDict, rest: Sequence[str]) -> None:
+    """Puts the values of `--config.FIELD=VALUE` into the config and locks it."""
+    values = flags.FlagValues()
+    kinds = {f"config.{path}": type(_field(config, path)) for path in _paths(rest)}
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=list(rest))
+        unknown = values(list(rest))[1:]
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(f"--{error.flagname} is no flag.{did_you_mean(error.flagname, FLAGS)}") from None
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
+        raise UserError(_readable(error, kinds)) from None
+    if unknown:
+        raise UserError(f"{unknown[0]!r} is not a flag; fields are set with --config.FIELD=VALUE")
+
+
+def _paths(rest: Sequence[str]) -> list[str]:
+    """The fields that the arguments set, by their dotted path."""
+    found = [re.match(r"--?(?:no)?config\.([^=]+)", argument) for argument in rest]
+    return [match[1] for match in found if match]
+
+
+def _field(config: ConfigDict, path: str) -> Any:
+    """A field by its dotted path.
+
+    Raises:
+        UserError: there is none; the line names the first part that is unknown.
+    """
+    value: Any = config
+    for depth, part in enumerate(path.split(".")):
+        here = ".".join(["config", *path.split(".")[:depth]])
+        if not isinstance(value, ConfigDict):
+            raise UserError(f"{here} is a value ({value!r}) and has no field {part!r}")
+        if part not in value:
+            raise UserError(f"{here} has no field {part!r}." + (did_you_mean(part, value) if value else ""))
+        value = value[part]
+    return value
+
+
+def _make_room(config: ConfigDict, rest: Sequence[str]) -> None:
+    """Adds the fields that a config takes without listing them: options by any name, and data sets."""
+    for path in _paths(rest):
+        match path.split("."):
+            case ["model", "attention_options", name] | ["optim", "options", name]:
+                section = _field(config, path.rpartition(".")[0])
+                if name not in section:
+                    section[name] = config_dict.placeholder(object)
+            case ["datasets", name, *inner, field] if "datasets" in config:
+                like = _field(config, ".".join(["data", *inner, field]))
+                section = config.datasets
+                for part in (name, *inner):
+                    if part not in section:
+                        section[part] = ConfigDict()
+                    section = section[part]
+                if field not in section:
+                    section[field] = like
+
+
+def _place(error: BaseException, path: pathlib.Path) -> str:
+    """`file:line` of what went wrong, in the config file where that is known."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if pathlib.Path(frame.filename).resolve() == path.resolve()]
+    return f"{path}:{lines[-1]}" if lines else str(path)
+
+
+def _readable(error: BaseException, kinds: dict[str, type]) -> str:
+    """absl's message in the words of somebody who has not read absl."""
+    found = re.match(r"flag --(?:no)?([^=]+)=(.*?): ", one_line(error))
+    if found and kinds.get(found[1]) in _KINDS:
+        return f"--{found[1]}={found[2]}: {found[1]} must be {_KINDS[kinds[found[1]]]}"
+    return one_line(error)

@@ -2,9 +2,9 @@
 
     python benchmarks/step_time.py --sizes 64 224 --models resnet18 resnet50
 
-The two take turns, one step each, so that what else the machine does meets both; medians over the pairs. PyTorch runs in
-an environment of its own (`--torch`, made there with pip if it is missing), with as many threads, in the better of its
-two memory formats. Each step is forward, backward and an SGD update in float32, or a forward pass in evaluation.
+The two take turns, one step each, so that whatever else the machine does meets both; medians over the pairs. PyTorch
+runs in an environment of its own (`--torch`, made there with pip if it is missing), with as many threads, in the better
+of its two memory formats. A step is forward, backward and an SGD update in float32, or a forward pass in evaluation.
 """
 
 import argparse

@@ -14,6 +14,7 @@ STATES = ("done", "failed", "unfinished")
 REPEATS = ("seed", "fold")
 COSTS = ("parameters", "gmacs", "step_bytes", "step_seconds", "compile_seconds", "train_seconds", "steps", "best_step")
 NAMES = ("key", "slug", "state", "reason", "dataset", "attention", "model", "placement", "tested_on")
+SALIENCY = ["key", "place", "energy", "area", "images"]
 REQUIRED = (*NAMES, *REPEATS, *COSTS)
 
 
@@ -69,6 +70,8 @@ class Contents:
     """Everything on the page. `cells` has the columns `REQUIRED`; any other column is a further axis of the grid.
 
     `results` and `predictions` are found by a cell's `key`; `history` has `key`, `step`, `epoch` and a column a metric.
+    `saliency` has a row a cell and place (`lesion`, `tag`): the mean share of the test images' maps that lies there
+    (`energy`), the share of the image it covers (`area`), and in how many `images`.
     `tested_on` is empty for a cell's own test part, else the data set an already trained cell was tried on.
 
     Raises:
@@ -82,6 +85,7 @@ class Contents:
     history: pd.DataFrame
     datasets: Mapping[str, DatasetSummary]
     gallery: tuple[GalleryItem, ...] = ()
+    saliency: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=SALIENCY))
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     command: str = ""
     description: str = ""

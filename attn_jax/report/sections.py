@@ -11,7 +11,7 @@ from attn_jax.report.arms import Comparison
 from attn_jax.report.contents import Contents, DatasetSummary
 from attn_jax.report.figures import confusion, cost, palette, roc, training
 from attn_jax.report.figures.drawing import Figure
-from attn_jax.report.tables import leaderboard, records
+from attn_jax.report.tables import leaderboard, records, saliency
 from attn_jax.report.tables.table import Table
 
 MOST_WIDE_MATRICES = 3
@@ -61,7 +61,7 @@ def build(contents: Contents, comparisons: Sequence[Comparison], *, pictures: bo
         slug = names[comparison.dataset]
         looks = palette.looks(comparison, attentions)
         parts = [_quality(contents, comparison, looks, slug), _training(contents, comparison, looks, slug)]
-        parts += [_cost(comparison, looks, slug), _gallery(contents, comparison.dataset, slug, pictures)]
+        parts += [_cost(comparison, looks, slug), _gallery(contents, comparison, slug, pictures)]
         shown = tuple(part for part in parts if part is not None)
         sections.append(Section(f"on-{slug}", comparison.dataset, (), shown))
     external = [comparison for comparison in comparisons if comparison.tested_on]
@@ -107,17 +107,19 @@ def _cost(comparison: Comparison, looks: dict[str, palette.Look], slug: str) -> 
     return Section(f"cost-{slug}", "Cost against quality", tuple(blocks))
 
 
-def _gallery(contents: Contents, dataset: str, slug: str, pictures: bool) -> Section | None:
-    items = [item for item in contents.gallery if item.dataset == dataset]
+def _gallery(contents: Contents, comparison: Comparison, slug: str, pictures: bool) -> Section | None:
+    items = [item for item in contents.gallery if item.dataset == comparison.dataset]
     anchor, title = f"gallery-{slug}", "Where the models look"
+    table = saliency.places(contents, comparison, f"saliency-{slug}")
+    blocks = (Block("table", table),) if table else ()
     if not pictures:
         why = "Pictures were left out of this version of the page on request."
-        return Section(anchor, title, (Block("text", why),))
+        return Section(anchor, title, (*blocks, Block("text", why)))
     if not items:
-        return None
+        return Section(anchor, title, blocks) if blocks else None
     budget = gallery.MOST_BYTES * len(items) // len(contents.gallery)
-    built = gallery.build(items, anchor, simulated=contents.simulated(dataset), budget=budget)
-    return Section(anchor, title, (Block("gallery", built),))
+    built = gallery.build(items, anchor, simulated=contents.simulated(comparison.dataset), budget=budget)
+    return Section(anchor, title, (*blocks, Block("gallery", built)))
 
 
 def _external(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> Section:

@@ -6,8 +6,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attn_jax.study.load import Study as Study
-    from attn_jax.study.load import load as load
+    from attn_jax.study.results import Study as Study
+    from attn_jax.study.results import load as load
     from attn_jax.study.runner import run as run
 
 __all__ = ["Study", "load", "run"]
@@ -20,5 +20,5 @@ def __getattr__(name: str) -> Any:
     if name == "run":
         return importlib.import_module("attn_jax.study.runner").run
     if name in ("load", "Study"):
-        return getattr(importlib.import_module("attn_jax.study.load"), name)
+        return getattr(importlib.import_module("attn_jax.study.results"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -79,14 +79,15 @@ def _values(config: ConfigDict, name: str, given: tuple[Any, ...]) -> tuple[Any,
         values: list[Any] = [tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in given]
     else:
         parts = itertools.chain.from_iterable(v.split(",") if isinstance(v, str) else (v,) for v in given)
-        like = "" if not AXES[name] else _field(config, AXES[name])
+        like = "" if not AXES[name] else field(config, AXES[name])
         values = [_cast(name, value, type(like)) for value in parts]
     for value in values:
         _check(config, name, value)
     return tuple(dict.fromkeys(values))
 
 
-def _field(config: ConfigDict, path: str) -> Any:
+def field(config: ConfigDict, path: str) -> Any:
+    """The value of a field by its dotted path."""
     for part in path.split("."):
         config = config[part]
     return config
@@ -97,7 +98,7 @@ def _cast(name: str, value: Any, kind: type) -> Any:
         value = "none"
     try:
         cast = kind(value.strip() if isinstance(value, str) else value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         cast = None
     if cast is None or (kind is int and float(value) != cast):
         raise UserError(f"config.grid.{name}: {value!r} is not of type {kind.__name__}.")

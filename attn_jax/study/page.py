@@ -18,7 +18,7 @@ from attn_jax.evaluation import records
 from attn_jax.evaluation.records import Result
 from attn_jax.explain.grad_cam import to_image
 from attn_jax.explain.localise import energy_in_mask
-from attn_jax.report.contents import Contents, DatasetSummary, GalleryItem, GalleryMap
+from attn_jax.report.contents import SALIENCY, Contents, DatasetSummary, GalleryItem, GalleryMap
 from attn_jax.study.cell import Cell
 from attn_jax.training import history
 
@@ -65,6 +65,7 @@ def gather(config: ConfigDict, workdir: pathlib.Path, cells: Sequence[Cell], dat
         predictions=predictions,
         history=_history(done),
         datasets={name: _summary(data) for name, data in prepared.items()},
+        saliency=_saliency(done),
         gallery=_gallery(config, done, predictions, prepared),
         provenance=_provenance(config, cells, prepared),
         command=" ".join(["python", *sys.argv]),
@@ -120,6 +121,15 @@ def _history(cells: Sequence[Cell]) -> pd.DataFrame:
             frame.insert(0, "key", cell.key)
             frames.append(frame)
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"key": [], "step": [], "epoch": []})
+
+
+def _saliency(cells: Sequence[Cell]) -> pd.DataFrame:
+    rows = [
+        {"key": cell.key, "place": place, **facts}
+        for cell in cells
+        for place, facts in (cell.result() or {}).get("saliency", {}).items()
+    ]
+    return pd.DataFrame(rows, columns=SALIENCY)
 
 
 def _summary(data: Prepared) -> DatasetSummary:

@@ -16,6 +16,7 @@ from attn_jax.data.prepare import Prepared, prepare
 from attn_jax.errors import UserError
 from attn_jax.study import compile_cache, grid
 from attn_jax.study.cell import Cell, make_cell
+from attn_jax.study.check import check
 from attn_jax.study.page import write_page
 from attn_jax.study.train import run_cell, write_json
 from attn_jax.training.preemption import StopFlag, Stopped, listen
@@ -83,6 +84,8 @@ def run(config: ConfigDict, workdir: str | pathlib.Path, *, only_list: bool = Fa
     workdir = pathlib.Path(workdir)
     datasets = Datasets(workdir / "cache")
     with listen() as stop:
+        check(config)
+        _make(workdir)
         announce(config)
         cells = plan(config, workdir, datasets)
         if only_list:
@@ -97,6 +100,13 @@ def run(config: ConfigDict, workdir: str | pathlib.Path, *, only_list: bool = Fa
         print(f"failed: {cell.slug}: {(cell.failure() or {}).get('reason')}")
     print(f"report: {page}")
     return EXIT_FAILED_CELLS if failed else EXIT_DONE
+
+
+def _make(workdir: pathlib.Path) -> None:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: the folder cannot be made: {error.strerror}.") from None
 
 
 def announce(config: ConfigDict) -> None:

@@ -13,7 +13,7 @@ MOST_LABELS = 6
 PANELS: tuple[tuple[str, str, float, str], ...] = (
     ("parameters", "Parameters (millions)", 1e-6, "parameters"),
     ("gmacs", "Operations of a forward pass (GFLOPs)", 2.0, "operations"),
-    ("step_bytes", "Memory of a training step (MiB)", 2.0**-20, "memory"),
+    ("step_bytes", "Bytes moved by a training step (MiB)", 2.0**-20, "bytes moved"),
     ("step_seconds", "Time of a training step (ms)", 1e3, "step time"),
     ("compile_seconds", "Compile time (s)", 1.0, "compile time"),
 )

@@ -11,7 +11,7 @@ from attn_jax.report.tables.table import Column, Table, Value, number, text
 COST_COLUMNS: tuple[tuple[str, str, Callable[[float | None], str], str], ...] = (
     ("parameters", "Parameters", numbers.parameters, "trainable parameters of the whole network"),
     ("gmacs", "Operations", numbers.operations, "of one image's forward pass; two for each multiply-add"),
-    ("step_bytes", "Step memory", numbers.size, "what one training step needs on a device"),
+    ("step_bytes", "Bytes moved", numbers.size, "read and written by one training step, by the compiler's count"),
     ("step_seconds", "Step time", numbers.time, "one training step"),
     ("compile_seconds", "Compile time", numbers.time, "of the training step"),
     ("train_seconds", "Training time", numbers.time, "of one cell"),

@@ -62,7 +62,7 @@ class Study:
         entries = []
         for row in self.cells.to_dict("records"):
             axes = {name: row[name] for name in AXES if name in row and not pd.isna(row[name])}
-            entries.append(({**axes, "tested_on": row.get("tested_on") or ""}, self.result(row["key"])))
+            entries.append(({"tested_on": "", **axes}, self.result(row["key"])))
         return summary.leaderboard(entries)
 
     def predict(self, cell: str, path: str | pathlib.Path, **data: Any) -> records.Predictions:
