@@ -1,5 +1,6 @@
 """What a user types, and what a command shows when something is wrong: one line and an exit code."""
 
+import ast
 import contextlib
 import dataclasses
 import importlib.util
@@ -63,7 +64,8 @@ def errors_in_one_line() -> Iterator[Outcome]:
 
 def one_line(error: BaseException) -> str:
     """An exception's message without its line breaks; its type where it says nothing."""
-    text = error.args[0] if isinstance(error, (AttributeError, KeyError, SyntaxError)) and error.args else error
+    # str() of a KeyError is quoted, that of a SyntaxError repeats the place; ml_collections puts one error into another.
+    text = error.args[0] if isinstance(error, (AttributeError, KeyError, SyntaxError)) and error.args else str(error)
     if isinstance(text, BaseException):
         return one_line(text)
     return " ".join(str(text).split()) or type(error).__name__
@@ -93,8 +95,8 @@ def load_config(file: str) -> ConfigDict:
     """
     path = pathlib.Path(file)
     if not path.is_file():
-        known = sorted(str(other) for other in path.parent.glob("*.py"))
-        raise UserError(f"--config={file}: there is no such file." + (did_you_mean(file, known) if known else ""))
+        known = (str(other) for other in path.parent.glob("*.py"))
+        raise UserError(f"--config={file}: there is no such file.{did_you_mean(file, known)}")
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"--config={file} is no Python file; {_EXAMPLE}")
@@ -130,6 +132,7 @@ def _override(config: ConfigDict, rest: Sequence[str]) -> None:
     """Puts the values of `--config.FIELD=VALUE` into the config and locks it."""
     values = flags.FlagValues()
     kinds = {f"config.{path}": type(_field(config, path)) for path in _paths(rest)}
+    rest = [_listed(argument, kinds) for argument in rest]
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=list(rest))
         unknown = values(list(rest))[1:]
@@ -139,6 +142,18 @@ def _override(config: ConfigDict, rest: Sequence[str]) -> None:
         raise UserError(_readable(error, kinds)) from None
     if unknown:
         raise UserError(f"{unknown[0]!r} is not a flag; fields are set with --config.FIELD=VALUE")
+
+
+def _listed(argument: str, kinds: dict[str, type]) -> str:
+    """`--config.FIELD=a,b` as `--config.FIELD=('a', 'b')` where the field is a tuple."""
+    name, _, value = argument.partition("=")
+    if kinds.get(name.lstrip("-")) is not tuple or "," not in value or set(value) & set("([{'\""):
+        return argument
+    try:
+        ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return f"{name}={tuple(part.strip() for part in value.split(','))}"
+    return argument
 
 
 def _paths(rest: Sequence[str]) -> list[str]:
@@ -159,7 +174,7 @@ def _field(config: ConfigDict, path: str) -> Any:
         if not isinstance(value, ConfigDict):
             raise UserError(f"{here} is a value ({value!r}) and has no field {part!r}")
         if part not in value:
-            raise UserError(f"{here} has no field {part!r}." + (did_you_mean(part, value) if value else ""))
+            raise UserError(f"{here} has no field {part!r}.{did_you_mean(part, value)}")
         value = value[part]
     return value
 

@@ -11,6 +11,8 @@ class UserError(Exception):
 def did_you_mean(wrong: object, known: Iterable[str]) -> str:
     """`" Did you mean 'x'? Known: a, b, x."` for a name that nobody knows."""
     names = sorted(known)
+    if not names:
+        return ""
     close = difflib.get_close_matches(str(wrong), names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"{hint} Known: {', '.join(names)}."

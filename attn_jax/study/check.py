@@ -83,9 +83,10 @@ def check(config: ConfigDict) -> None:
         _check_fields(config, default_config(), "config")
         for name, fields in config.datasets.items():
             _check_subset(fields, config.data, f"config.datasets.{name}")
-        attention.create(config.baseline)
+        with _naming("config.baseline"):
+            attention.create(config.baseline)
         points = grid.expand(config)
-        traced: dict[str, Any] = {}
+        traced: dict[str, Any | UserError] = {}
         wrong = [(point, error) for point in points if (error := _mistake(config, point, traced))]
     if wrong:
         point, error = wrong[0]
@@ -93,23 +94,35 @@ def check(config: ConfigDict) -> None:
         raise UserError(error if len(wrong) == len(points) else f"{error} (in the cell {cell})")
 
 
-def _mistake(config: ConfigDict, point: grid.Point, traced: dict[str, Any]) -> str | None:
-    """What is wrong with a cell; `traced` keeps the parameters of the networks that were traced."""
+def _mistake(config: ConfigDict, point: grid.Point, traced: dict[str, Any | UserError]) -> str | None:
+    """What is wrong with a cell; `traced` keeps what `_check_network` had to say of each network."""
     try:
         resolved = grid.resolve(config, point)
         _check_values(resolved)
-        _check_data(resolved.data)
+        _check_data(resolved.data, f"config.datasets.{point['dataset']}" if "dataset" in point else "config.data")
         if point.get("tested_on"):
-            _check_data(grid.external(config, point["tested_on"]))
-        Augment.from_config(resolved.augment)
-        network = (resolved.model, resolved.explain, resolved.data.image_size, resolved.data.channels, resolved.data.volume)
-        key = json.dumps([part.to_dict() if isinstance(part, ConfigDict) else part for part in network], default=str)
-        if key not in traced:
-            traced[key] = _check_network(resolved)
-        _check_optimizer(resolved.optim, traced[key])
+            _check_data(grid.external(config, point["tested_on"]), f"config.datasets.{point['tested_on']}")
+        with _naming("config.augment"):
+            Augment.from_config(resolved.augment)
+        _check_optimizer(resolved.optim, _traced(resolved, traced))
     except UserError as error:
         return str(error)
     return None
+
+
+def _traced(config: ConfigDict, traced: dict[str, Any | UserError]) -> Any:
+    data = config.data
+    key = json.dumps(
+        [config.model.to_dict(), config.explain.layer, data.image_size, data.channels, data.volume], default=str
+    )
+    if key not in traced:
+        try:
+            traced[key] = _check_network(config)
+        except UserError as error:
+            traced[key] = error
+    if isinstance(traced[key], UserError):
+        raise traced[key]
+    return traced[key]
 
 
 def _check_fields(given: ConfigDict, known: ConfigDict, here: str) -> None:
@@ -152,21 +165,27 @@ def _check_values(config: ConfigDict) -> None:
         )
 
 
-def _check_data(data: ConfigDict) -> None:
-    """What can be said of `config.data` without opening it; `data.prepare` says the rest."""
+def _check_data(data: ConfigDict, here: str) -> None:
+    """What can be said of a data set without opening it; `data.prepare` says the rest."""
     split = data.split
     if split.folds == 1 or split.folds < 0 or not 0 <= split.fold < max(split.folds, 1):
         raise UserError(
-            f"config.data.split: folds={split.folds}, fold={split.fold}; give two or more folds and a fold below their number, "
-            "or 0 and 0 for a single split."
+            f"{here}.split: folds={split.folds}, fold={split.fold}; give two or more folds and a fold below their "
+            "number, or 0 and 0 for a single split."
         )
     held_out = 1 / split.folds if split.folds else split.test
     if split.val + held_out >= 1:
-        raise UserError(f"config.data.split: val={split.val} and test={held_out:.3g} leave nothing to train on.")
-    if not data.path or data.source == "phantom":
-        Settings.from_options(data)
+        raise UserError(f"{here}.split: val={split.val} and test={held_out:.3g} leave nothing to train on.")
+    if data.path and data.source == "phantom":
+        raise UserError(
+            f"{here}.path={data.path!r} is not read where the source is 'phantom'; "
+            f"set --{here}.source=folder, or the source that reads it."
+        )
+    if not data.path:
+        with _naming(here):
+            Settings.from_options(data)
     elif not pathlib.Path(data.path).expanduser().exists():
-        raise UserError(f"config.data.path={data.path!r} ({data.name}): there is no such file or folder.")
+        raise UserError(f"{here}.path={data.path!r}: there is no such file or folder.")
 
 
 def _check_network(config: ConfigDict) -> Any:
@@ -199,7 +218,10 @@ def _naming(field: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"{field}: {error}") from error
+        line = str(error)
+        if line.startswith(field.removeprefix("config.")):
+            line = f"config.{line}"
+        raise UserError(line if line.startswith(field) else f"{field}: {line}") from error
     except Exception as error:
         trace = error.__traceback__
         while trace and trace.tb_next:

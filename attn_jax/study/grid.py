@@ -117,7 +117,10 @@ def _check(config: ConfigDict, name: str, value: Any) -> None:
         "dtype": ("float32", "bfloat16"),
     }
     if name == "attention":
-        attention.create(value)
+        try:
+            attention.create(value)
+        except UserError as error:
+            raise UserError(f"config.grid.attention: {error}") from None
     elif name in known and value not in known[name]:
         raise UserError(f"config.grid.{name}={value!r} is unknown.{did_you_mean(value, filter(None, known[name]))}")
 

@@ -29,6 +29,8 @@ class StopFlag:
         self._training = False
 
     def __bool__(self) -> bool:
+        if self.code is not None:
+            self.noticed.set()
         return self.code is not None
 
     @contextlib.contextmanager
@@ -45,8 +47,8 @@ class StopFlag:
     def _handle(self, number: int, frame: object) -> None:
         again = self.code is not None
         self.code = _CODES[signal.Signals(number)]
-        self.noticed.set()
         if again or not self._training:
+            self.noticed.set()
             raise Stopped(self.code)
 
 
@@ -55,8 +57,8 @@ def listen(grace_seconds: float = 20.0) -> Iterator[StopFlag]:
     """Turns SIGTERM and SIGINT into a flag while the block runs (in the main thread).
 
     Python runs signal handlers between bytecodes only, and one XLA compile may last longer than a scheduler waits. So a
-    second thread hears the signal at once, and ends the process after `grace_seconds` if the main thread has not: the
-    checkpoints on disk are whole at every moment, so no more is lost than the steps since the last.
+    second thread hears the signal at once, and ends the process after `grace_seconds` if the loop has not looked at the
+    flag by then: the checkpoints on disk are whole at every moment, so no more is lost than the steps since the last.
     """
     flag = StopFlag()
     inlet, outlet = socket.socketpair()
