@@ -64,7 +64,7 @@ def errors_in_one_line() -> Iterator[Outcome]:
 
 def one_line(error: BaseException) -> str:
     """An exception's message without its line breaks; its type where it says nothing."""
-    # str() of a KeyError is quoted, that of a SyntaxError repeats the place; ml_collections puts one error into another.
+    # str() quotes a KeyError and repeats a SyntaxError's place; ml_collections puts one error into another.
     text = error.args[0] if isinstance(error, (AttributeError, KeyError, SyntaxError)) and error.args else str(error)
     if isinstance(text, BaseException):
         return one_line(text)
@@ -211,5 +211,5 @@ def _readable(error: BaseException, kinds: dict[str, type]) -> str:
     """absl's message in the words of somebody who has not read absl."""
     found = re.match(r"flag --(?:no)?([^=]+)=(.*?): ", one_line(error))
     if found and kinds.get(found[1]) in _KINDS:
-        return f"--{found[1]}={found[2]}: {found[1]} must be {_KINDS[kinds[found[1]]]}"
+        return f"--{found[1]}={found[2]} must be {_KINDS[kinds[found[1]]]}"
     return one_line(error)

@@ -19,6 +19,7 @@ from attn_jax.errors import UserError, did_you_mean
 from attn_jax.evaluation.metrics import METRICS
 from attn_jax.explain.layers import spatial_output
 from attn_jax.models import weights
+from attn_jax.models.slot import PLACEMENTS
 from attn_jax.study import grid
 from attn_jax.study.build import abstract_variables, make_model
 from attn_jax.study.defaults import default_config
@@ -36,6 +37,7 @@ RULES: Mapping[str, Callable[[float], bool]] = {
 NUMBERS: Mapping[str, str] = {
     "seed": "from 0 to 4294967295",
     "data.image_size": "at least 1",
+    "data.channels": "at least 1",
     "data.split.seed": "from 0 to 4294967295",
     "data.split.val": "above 0 and below 1",
     "data.split.test": "above 0 and below 1",
@@ -62,6 +64,7 @@ NUMBERS: Mapping[str, str] = {
 NAMES: Mapping[str, tuple[str, ...]] = {
     "data.source": tuple(SOURCES),
     "data.normalize": ("dataset", "imagenet", "half"),
+    "model.placement": ("", *PLACEMENTS),
     "task.class_weights": ("none", "balanced"),
     "task.sampling": ("natural", "balanced"),
     "training.metric": ("loss", *METRICS),
@@ -157,7 +160,7 @@ def _check_values(config: ConfigDict) -> None:
     for path, known in NAMES.items():
         value = grid.field(config, path)
         if value not in known:
-            raise UserError(f"config.{path}={value!r} is unknown.{did_you_mean(value, known)}")
+            raise UserError(f"config.{path}={value!r} is unknown.{did_you_mean(value, filter(None, known))}")
     if config.training.batch_size % config.training.accumulate:
         raise UserError(
             f"config.training.batch_size={config.training.batch_size} must be a multiple of "
@@ -181,6 +184,8 @@ def _check_data(data: ConfigDict, here: str) -> None:
             f"{here}.path={data.path!r} is not read where the source is 'phantom'; "
             f"set --{here}.source=folder, or the source that reads it."
         )
+    if not data.path and data.volume:
+        raise UserError(f"{here}.volume=True needs volumes: simulated images are flat; give --{here}.path=DIR.")
     if not data.path:
         with _naming(here):
             Settings.from_options(data)
@@ -200,7 +205,7 @@ def _check_network(config: ConfigDict) -> Any:
             weights.load(config.model.weights, net)
     if config.explain.layer:
         with _naming("config.explain.layer"):
-            images = jax.ShapeDtypeStruct((1, *space, config.data.channels), jnp.float32)
+            images: Any = jax.ShapeDtypeStruct((1, *space, config.data.channels), jnp.float32)
             spatial_output(model, net, images, config.explain.layer)
     return variables["params"]
 

@@ -13,7 +13,7 @@ from attn_jax import attention
 GOLDENS = pathlib.Path(__file__).parents[1] / "goldens"
 GOLDEN = np.load(GOLDENS / "attention.npz")
 HASH = runpy.run_path(str(GOLDENS / "hash_weights.py"))
-SHAPES = ((2, 48, 2, 1), (1, 32, 5, 4))
+SHAPES = ((2, 48, 2, 1), (1, 64, 5, 2))
 
 # Mechanism and options, our modules by the golden's names, and the parameter whose gradient is compared.
 PARITY = {

@@ -14,7 +14,7 @@ from pytorchcv.models.cbamresnet import CbamBlock
 from pytorchcv.models.common.att import SEBlock
 from torch import nn
 
-SHAPES = ((2, 48, 2, 1), (1, 32, 5, 4))
+SHAPES = ((2, 48, 2, 1), (1, 64, 5, 2))
 
 
 class GlobalContext(nn.Module):
