@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/installed
 
-.PHONY: demo test test-full lint format lock clean
+.PHONY: demo test test-full lint format lock bench clean
 
 demo: $(STAMP)
 	$(BIN)/python main.py --config=configs/demo.py
@@ -34,6 +34,13 @@ $(STAMP): pyproject.toml constraints.txt
 lock:
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --upgrade pyproject.toml --output-file constraints.txt
+
+# Takes the machine for itself for about half an hour; step_time makes a PyTorch environment of its own (5.5 GB).
+BENCHMARKS = decode phantom pipeline report step_time
+bench: $(STAMP)
+	{ echo "# Benchmarks"; echo; echo "Made by \`make bench\`; each block is what the script printed."; \
+	for name in $(BENCHMARKS); do echo; echo "## $$name"; echo; echo '```'; $(BIN)/python benchmarks/$$name.py || exit 1; echo '```'; done; } > docs/benchmarks.partial
+	mv docs/benchmarks.partial docs/benchmarks.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -61,13 +61,14 @@ def spatial_output(
     """Shape and type `[B, *inner, F]` of what `layer` puts out.
 
     Raises:
-        UserError: no submodule has this path (the line names a close one, then all), or its output has no space.
+        UserError: no submodule has this path (the line names a close one, then the blocks), or its output has no space.
     """
     known = outputs(model, variables, images)
     spatial = [path for path, output in known.items() if len(output.shape) == images.ndim]
+    blocks = [path for path in spatial if "/" not in path]
     if layer not in known:
-        raise UserError(f"layer {layer!r} is not in the network.{did_you_mean(layer, spatial)}")
+        raise UserError(f"layer {layer!r} is not in the network.{did_you_mean(layer, blocks)}")
     if layer not in spatial:
         shape = known[layer].shape
-        raise UserError(f"layer {layer!r} puts out {shape}, not a map over the image.{did_you_mean(layer, spatial)}")
+        raise UserError(f"layer {layer!r} puts out {shape}, not a map over the image.{did_you_mean(layer, blocks)}")
     return known[layer]

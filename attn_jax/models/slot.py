@@ -1,6 +1,7 @@
 """Where a network takes an attention mechanism, without knowing which."""
 
 import dataclasses
+from typing import Any
 
 from flax import linen as nn
 
@@ -25,7 +26,7 @@ class Slot:
         """Whether this place of this stage gets a mechanism."""
         return self.template is not None and placement == self.placement and stage in self.stages
 
-    def make(self, parent: nn.Module, name: str, **fields: object) -> nn.Module:
+    def make(self, parent: nn.Module, name: str, **fields: Any) -> nn.Module:
         """A copy of the mechanism inside `parent`, with those of `fields` that it has."""
         assert self.template is not None
         own = _fields(self.template)
@@ -47,7 +48,7 @@ def make_slot(template: nn.Module | None, placement: str | None, stages: tuple[i
     if template is None:
         return Slot(None, placement or "block", stages)
     replaces = {"features", "strides"} <= _fields(template)
-    placement = placement or getattr(template, "usual_placement", "conv" if replaces else "block")
+    placement = placement or str(getattr(template, "usual_placement", "conv" if replaces else "block"))
     if replaces != (placement == "conv"):
         name = type(template).__name__
         verb = "replaces a convolution" if replaces else "keeps its input's shape"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
@@ -37,7 +38,9 @@ def load(path: str | Path, variables: Mapping[str, Any], *, rename: Rename = res
     """
     stored = {name.removeprefix("module."): array for name, array in _read(Path(path)).items()}
     stored = {name: array for name, array in stored.items() if not name.endswith("num_batches_tracked")}
-    result, kept, wrong = {}, [], []
+    result: dict[tuple[str, ...], jax.Array] = {}
+    kept: list[str] = []
+    wrong: list[str] = []
     for key, value in _flat(variables).items():
         name, layout = _name(key, rename), _to_torch(key, np.broadcast_to(0, value.shape)).shape
         array, result[key] = stored.pop(name, None), value

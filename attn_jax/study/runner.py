@@ -111,14 +111,14 @@ def _make(workdir: pathlib.Path) -> None:
 
 def announce(config: ConfigDict) -> None:
     """Says in the first line of a run which data sets are simulated."""
-    sets = {config.data.name: config.data}
-    if len(config.grid.dataset):
-        sets = {name: config.datasets[name] for name in config.grid.dataset if name in config.datasets}
-    simulated = [n for n, data in sets.items() if not data.get("path") or data.get("source") == "phantom"]
+    named = sorted({p["dataset"] for p in grid.expand(config) if "dataset" in p})
+    sets = {name: grid.external(config, name) for name in named} or {config.data.name: config.data}
+    simulated = [name for name, data in sets.items() if not data.path or data.source == "phantom"]
     if simulated:
+        path = f"--config.datasets.{simulated[0]}.path=DIR" if named else "--config.data.path=DIR"
+        source = " --config.data.source=folder" if config.data.source == "phantom" else ""
         print(
-            f"SIMULATED IMAGES for {', '.join(simulated)}: no real data are used. "
-            "Give your own with --config.data.path=DIR.",
+            f"SIMULATED IMAGES for {', '.join(simulated)}: no real data are used. Give your own with {path}{source}.",
             flush=True,
         )
 

@@ -35,7 +35,7 @@ class StopFlag:
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """While the block runs a signal only raises the flag; elsewhere nothing must be saved and it ends the process."""
+        """While the block runs a signal only raises the flag; elsewhere there is nothing to save and it ends all."""
         self._training = True
         try:
             yield

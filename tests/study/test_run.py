@@ -147,7 +147,9 @@ def write_folder(folder: pathlib.Path, count: int) -> None:
         cv2.imwrite(str(path), image)
 
 
-def test_a_trained_cell_predicts_a_folder_and_exports_its_weights(workdir: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_trained_cell_predicts_a_folder_and_exports_its_weights(
+    workdir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     """The folder holds the images that the cell was trained on, written as files: the scores must be the same."""
     done = study.load(workdir)
     write_folder(tmp_path / "files", 80)

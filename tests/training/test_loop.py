@@ -55,7 +55,9 @@ def run(
     )
     batches = TrainingBatches(IMAGES, LABELS, np.arange(12), batch_size=4, seed=3)
     plan = Plan(**(options | changes))
-    return fit(engine(), state(start), batches, plan, validate, folder, StopFlag() if stop is None else stop, report=report)
+    return fit(
+        engine(), state(start), batches, plan, validate, folder, StopFlag() if stop is None else stop, report=report
+    )
 
 
 def lines(folder: pathlib.Path) -> list[dict]:

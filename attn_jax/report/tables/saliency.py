@@ -32,7 +32,5 @@ def places(contents: Contents, comparison: Comparison, name: str) -> Table | Non
             row.append(number(images, lambda n: f"{n:.0f}"))
         rows.append(tuple(row))
     caption = f"Where the maps lie: {comparison.dataset}. Mean ± standard deviation over {comparison.repeats}s."
-    notes = (
-        "Energy is the share of a map's sum: Grad-CAM of the test images at the layer of explain.layer.",
-    )
+    notes = ("Energy is the share of a map's sum: Grad-CAM of the test images at the layer of explain.layer.",)
     return Table(name, caption, tuple(columns), tuple(rows), comparison.simulated, notes)
