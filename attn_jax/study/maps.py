@@ -48,7 +48,8 @@ def write(path: pathlib.Path, data: Prepared, rows: np.ndarray, targets: np.ndar
 def places(data: Prepared, rows: np.ndarray, maps: np.ndarray) -> dict[str, dict[str, float | int]]:
     """Mean share of the maps' energy that lies in a place, beside the share an even map would have there.
 
-    The places are `lesion` (images with an outline) and `tag` (simulated images that carry the planted tag).
+    The places are `lesion` (images with an outline), `tag` (simulated images that carry the planted tag) and
+    `tag_absent` (the same place on those that do not).
     """
     found = {}
     if data.masks is not None:
@@ -57,6 +58,7 @@ def places(data: Prepared, rows: np.ndarray, maps: np.ndarray) -> dict[str, dict
         tagged = (data.columns["tag"].to_numpy() == "yes")[rows]
         everywhere = np.broadcast_to(tag_mask(data.images.shape[1]), data.images.shape[:-1])
         found["tag"] = _share(data, rows, maps, tagged, everywhere)
+        found["tag_absent"] = _share(data, rows, maps, ~tagged, everywhere)
     return {name: facts for name, facts in found.items() if facts["images"]}
 
 

@@ -5,7 +5,7 @@ from attn_jax.report.contents import Contents
 from attn_jax.report.tables.leaderboard import arm_columns, arm_values
 from attn_jax.report.tables.table import Column, Table, number, over_repeats, spread_fields
 
-TITLES = {"lesion": "in the lesion", "tag": "on the planted tag"}
+TITLES = {"lesion": "in the lesion", "tag": "on the planted tag", "tag_absent": "at its place without it"}
 
 
 def places(contents: Contents, comparison: Comparison, name: str) -> Table | None:
