@@ -54,8 +54,8 @@ def places(data: Prepared, rows: np.ndarray, maps: np.ndarray) -> dict[str, dict
     found = {}
     if data.masks is not None:
         found["lesion"] = _share(data, rows, maps, data.has_mask[rows], data.masks)
-    if data.simulated and "tag" in data.columns:
-        tagged = (data.columns["tag"].to_numpy() == "yes")[rows]
+    if data.simulated and "tag" in data.columns and (data.columns["tag"] == "yes").any():
+        tagged = (data.columns["tag"] == "yes").to_numpy()[rows]
         everywhere = np.broadcast_to(tag_mask(data.images.shape[1]), data.images.shape[:-1])
         found["tag"] = _share(data, rows, maps, tagged, everywhere)
         found["tag_absent"] = _share(data, rows, maps, ~tagged, everywhere)
