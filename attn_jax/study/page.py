@@ -1,13 +1,11 @@
 """The study's page from its cells: nothing here trains, and it can be redone at any time."""
 
-import collections
 import importlib.metadata
 import pathlib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
@@ -16,10 +14,9 @@ from attn_jax import models, progress, report
 from attn_jax.data.prepare import Prepared
 from attn_jax.evaluation import records
 from attn_jax.evaluation.records import Result
-from attn_jax.explain.grad_cam import to_image
-from attn_jax.explain.localise import energy_in_mask
-from attn_jax.report.contents import SALIENCY, Contents, DatasetSummary, GalleryItem, GalleryMap
+from attn_jax.report.contents import SALIENCY, Contents, DatasetSummary
 from attn_jax.study.cell import Cell
+from attn_jax.study.gallery import gallery
 from attn_jax.training import history
 
 if TYPE_CHECKING:
@@ -60,21 +57,21 @@ def gather(config: ConfigDict, workdir: pathlib.Path, cells: Sequence[Cell], dat
     return Contents(
         title=config.title,
         description=config.description,
-        cells=cell_table(cells, prepared),
+        cells=cell_table(cells),
         results=results,
         predictions=predictions,
         history=_history(done),
         datasets={name: _summary(data) for name, data in prepared.items()},
         saliency=_saliency(done),
-        gallery=_gallery(config, done, predictions, prepared),
+        gallery=gallery(config.explain.gallery, done, predictions, results, prepared) if config.report.pictures else (),
         provenance=_provenance(config, cells, prepared),
         command=" ".join(["python", *sys.argv]),
         baseline=config.baseline,
     )
 
 
-def cell_table(cells: Sequence[Cell], prepared: dict[str, Prepared]) -> pd.DataFrame:
-    """One row a cell: its point on the grid, its state, what it cost, and how much of its maps lies where."""
+def cell_table(cells: Sequence[Cell]) -> pd.DataFrame:
+    """One row a cell: its point on the grid, its state and what it cost."""
     rows = []
     for cell in cells:
         state = cell.state()
@@ -135,6 +132,7 @@ def _saliency(cells: Sequence[Cell]) -> pd.DataFrame:
 def _summary(data: Prepared) -> DatasetSummary:
     facts = data.summary
     size = "x".join(map(str, data.images.shape[1:-1]))
+    masks = [f"The mask of {entry['path']} is not used: {entry['reason']}." for entry in facts["bad_masks"]]
     return DatasetSummary(
         classes=data.classes,
         kind=data.kind,
@@ -148,85 +146,8 @@ def _summary(data: Prepared) -> DatasetSummary:
         clusters=facts["clusters"]["count"],
         images_in_clusters=facts["clusters"]["images"],
         leaked_naive=facts["leaked_naive"],
-        notes=tuple(facts["notes"]),
+        notes=(*facts["notes"], *masks),
     )
-
-
-def _gallery(
-    config: ConfigDict,
-    done: Sequence[Cell],
-    predictions: dict[str, records.Predictions],
-    prepared: dict[str, Prepared],
-) -> tuple[GalleryItem, ...]:
-    """Per data set the images that most models get wrong, one map a mechanism (of its first seed)."""
-    if not config.report.pictures:
-        return ()
-    items = []
-    for name in dict.fromkeys(cell.dataset for cell in done):
-        first: dict[str, Cell] = {}
-        for cell in done:
-            if cell.dataset == name and not cell.tested_on:
-                first.setdefault(cell.config.model.attention, cell)
-        items += _rows(config.explain.gallery, prepared[name], first, {a: predictions[c.key] for a, c in first.items()})
-    return tuple(items)
-
-
-def _rows(
-    count: int, data: Prepared, cells: dict[str, Cell], predictions: dict[str, records.Predictions]
-) -> list[GalleryItem]:
-    if data.kind != "single" or data.images.ndim != 4:
-        return []
-    stored = {attention: np.load(cell.folder / "maps.npz") for attention, cell in cells.items()}
-    tables = {attention: table.part("test") for attention, table in predictions.items()}
-    thresholds = {a: (c.result() or {})["evaluation"]["thresholds"] for a, c in cells.items()}
-    decided = {a: table.decisions(thresholds[a]) for a, table in tables.items()}
-    wrong: collections.Counter[str] = collections.Counter()
-    for attention, table in tables.items():
-        for image_id, label, decision in zip(table.image_id, table.label, decided[attention], strict=True):
-            wrong[image_id] += int(label != decision)
-    place = {image_id: row for row, image_id in enumerate(data.image_ids)}
-    # Wrong ones first; among equals those with an outline, then by name.
-    order = sorted(wrong, key=lambda i: (-wrong[i], not data.has_mask[place[i]], i))
-    half = order[: (count + 1) // 2]
-    chosen = half + [
-        i for i in sorted(wrong, key=lambda i: (wrong[i], not data.has_mask[place[i]], i)) if i not in half
-    ]
-    items = []
-    for image_id in chosen[:count]:
-        row = place[image_id]
-        mask = data.masks[row] > 0 if data.masks is not None and data.has_mask[row] else None
-        columns = []
-        for attention, table in tables.items():
-            at = int(np.flatnonzero(table.image_id == image_id)[0])
-            at_map = int(np.flatnonzero(stored[attention]["image_id"] == image_id)[0])
-            drawn = np.asarray(to_image(stored[attention]["map"][at_map][None], data.images.shape[1:3]))[0]
-            decision = decided[attention][at]
-            columns.append(
-                GalleryMap(
-                    attention=attention,
-                    map=drawn,
-                    predicted=data.classes[decision],
-                    score=float(table.score[at, decision]),
-                    correct=bool(decision == table.label[at]),
-                    energy_in_mask=None if mask is None else float(energy_in_mask(drawn[None], mask[None])[0]),
-                )
-            )
-        items.append(
-            GalleryItem(
-                dataset=data.name,
-                image_id=image_id,
-                image=_as_uint8(data.images[row]),
-                mask=mask,
-                label=data.classes[int(data.labels[row])],
-                columns=tuple(columns),
-            )
-        )
-    return items
-
-
-def _as_uint8(image: np.ndarray) -> np.ndarray:
-    grey = image[..., 0] if image.shape[-1] == 1 else image
-    return grey if grey.dtype == np.uint8 else (grey // 257).astype(np.uint8)
 
 
 def _provenance(config: ConfigDict, cells: Sequence[Cell], prepared: dict[str, Prepared]) -> dict[str, Any]:
