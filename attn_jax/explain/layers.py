@@ -67,7 +67,7 @@ def spatial_output(
     spatial = [path for path, output in known.items() if len(output.shape) == images.ndim]
     blocks = [path for path in spatial if "/" not in path]
     if layer not in known:
-        raise UserError(f"layer {layer!r} is not in the network.{did_you_mean(layer, blocks)}")
+        raise UserError(f"layer {layer!r} is not in the network.{did_you_mean(layer, spatial, shown=blocks)}")
     if layer not in spatial:
         shape = known[layer].shape
         raise UserError(f"layer {layer!r} puts out {shape}, not a map over the image.{did_you_mean(layer, blocks)}")
