@@ -191,7 +191,7 @@ def _report(
         official=official,
         clusters=int((sizes > 1).sum()),
         clustered_images=int(sizes[sizes > 1].sum()),
-        largest_cluster=int(sizes.max()),
+        largest_cluster=int(np.max(sizes)),
         leaked_naive=leaked,
         dropped=int((sides == "dropped").sum()),
         notes=tuple(notes),

@@ -83,7 +83,7 @@ def _deal(table: np.ndarray, shares: np.ndarray, random: np.random.Generator) ->
     for component in order:
         want = lacking @ share_of_total[component]
         fits = room >= sizes[component] / 2
-        part = int(np.where(fits, want, -np.inf).argmax() if fits.any() else room.argmax())
+        part = int(np.argmax(np.where(fits, want, -np.inf) if fits.any() else room))
         parts[component] = part
         lacking[part] -= share_of_total[component] / shares[part]
         room[part] -= sizes[component]

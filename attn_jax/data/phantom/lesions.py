@@ -41,4 +41,4 @@ def opacity(field: np.ndarray, softness: float) -> np.ndarray:
 
 def union(fields: list[np.ndarray]) -> np.ndarray:
     """One field for several blobs."""
-    return fields[0] if len(fields) == 1 else np.maximum.reduce(fields)
+    return fields[0] if len(fields) == 1 else np.stack(fields).max(axis=0)

@@ -58,7 +58,7 @@ def _slices(nibabel: ModuleType, entry: Entry) -> list[Record]:
     try:
         header = nibabel.as_closest_canonical(nibabel.load(entry.path))
         spacing = np.asarray(header.header.get_zooms()[:3], dtype=float)
-        axis = int(spacing.argmax()) if spacing.max() > _UNEQUAL_SPACING * spacing.min() else 2
+        axis = int(np.argmax(spacing)) if spacing.max() > _UNEQUAL_SPACING * spacing.min() else 2
         count = header.shape[axis]
     except Exception:  # the read of the whole file will tell what is wrong with it
         return _whole(entry)
