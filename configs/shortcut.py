@@ -3,7 +3,8 @@
     python main.py --config=configs/shortcut.py
 
 In training the tag stands on the positive images; in the test it does not depend on the label. A model that learnt the
-tag loses its AUC there, and its class activation maps sit on the tag.
+tag loses its AUC there, and its class activation maps sit on the tag: the page compares the tag's place with and
+without the tag. About 6 minutes on 2 cores.
 """
 
 from ml_collections import ConfigDict
@@ -16,6 +17,7 @@ def get_config() -> ConfigDict:
     config = demo()
     config.name = "shortcut"
     config.title = "A planted shortcut: simulated radiographs with a tag"
+    config.explain.layer = ""  # the last block: nothing behind it can take the tag's part back
     config.datasets.untagged = {"phantom": {"shortcut": 0.0}}
     config.datasets.tagged = {"phantom": {"shortcut": 1.0}}
     config.grid.dataset = ("untagged", "tagged")

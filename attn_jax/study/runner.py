@@ -18,7 +18,7 @@ from attn_jax.study import compile_cache, grid
 from attn_jax.study.cell import Cell, make_cell
 from attn_jax.study.check import check
 from attn_jax.study.page import write_page
-from attn_jax.study.train import run_cell, write_json
+from attn_jax.study.train import redraw, run_cell, write_json
 from attn_jax.training.preemption import StopFlag, Stopped, listen
 
 EXIT_DONE, EXIT_FAILED_CELLS = 0, 3
@@ -94,6 +94,9 @@ def run(config: ConfigDict, workdir: str | pathlib.Path, *, only_list: bool = Fa
         compile_cache.enable()
         _run_cells(config, cells, datasets, stop)
         with filelock.FileLock(workdir / "report.lock"):
+            for cell in progress.track(cells, "looking at finished cells", len(cells)):
+                _, data, tested = datasets.of(config, cell.point)
+                redraw(cell, data, tested)
             page = write_page(config, workdir, cells, datasets)
     failed = [cell for cell in cells if cell.state() == "failed"]
     for cell in failed:

@@ -84,6 +84,15 @@ def run_cell(
     return result
 
 
+def redraw(cell: Cell, data: Prepared, tested: Prepared | None) -> None:
+    """Predicts and draws a finished cell anew, without training, where another layer is asked for than was drawn."""
+    result = cell.result()
+    if result is None or result.get("layer") == cell.config.explain.layer:
+        return
+    model, task, variables = load_model(cell.config, data_facts(data), cell.trained_in or cell.folder)
+    write_json(cell.folder / "result.json", result | _evaluate_cell(cell, model, task, variables, data, tested))
+
+
 def data_facts(data: Prepared) -> dict[str, Any]:
     """What must be known of the data to use a trained cell without them."""
     return {
@@ -211,6 +220,7 @@ def _evaluate_cell(
     return {
         "evaluation": evaluate(predictions, ordinal=target.ordinal).to_json(),
         "saliency": maps.places(target, test, drawn),
+        "layer": cell.config.explain.layer,
     }
 
 

@@ -191,6 +191,20 @@ def test_mistakes_of_the_python_interface(workdir: pathlib.Path, tmp_path: pathl
         study.load(workdir).predictions("here")
 
 
+def test_another_layer_is_drawn_without_training(workdir: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    config = small_config()
+    config.explain.layer = "stage2_block1"
+    assert study.run(config, copy) == 0
+    for path in copy.glob("cells/*/result.json"):
+        before = json.loads((workdir / "cells" / path.parent.name / "result.json").read_text())
+        after = json.loads(path.read_text())
+        assert after["evaluation"] == before["evaluation"] and after["finished"] == before["finished"]
+        assert np.load(path.parent / "maps.npz")["map"].shape[1:] == (8, 8)
+        assert np.load(workdir / "cells" / path.parent.name / "maps.npz")["map"].shape[1:] == (4, 4)
+
+
 def test_a_lost_result_is_made_again_alike(workdir: pathlib.Path, tmp_path: pathlib.Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(workdir, copy)
