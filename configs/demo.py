@@ -2,7 +2,7 @@
 
     python main.py --config=configs/demo.py
 
-About 5 minutes on 2 cores; ends with the path of the report.
+About 6 minutes on 2 cores; ends with the path of the report.
 """
 
 from ml_collections import ConfigDict
