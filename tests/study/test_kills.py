@@ -24,8 +24,8 @@ TINY = [
     "--config.grid.attention=()",
     "--config.grid.seed=()",
     "--config.training.batch_size=8",
-    "--config.training.epochs=16",
-    "--config.training.checkpoint_seconds=0.7",
+    "--config.training.epochs=24",
+    "--config.training.checkpoint_seconds=0.4",
     "--config.explain.layer=stage4_block1",
 ]
 
