@@ -11,10 +11,11 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from attn_jax.attention.mechanism import Mechanism
 from attn_jax.layers import BatchNorm, Conv, GateMLP, global_average, global_max, maximum, over_space
 
 
-class CBAM(nn.Module):
+class CBAM(Mechanism):
     """Scales channels by a gate from their means and maxima over space, then positions by one from those over channels.
 
     Sows both gates, `"channel"` [B, C] and `"spatial"` [B, *space]. At initialisation the spatial gate is one half
@@ -34,16 +35,14 @@ class CBAM(nn.Module):
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         pooled = jnp.stack([global_average(x), global_max(x)])
-        channel = jax.nn.sigmoid(GateMLP(self.reduction, name="mlp", **types)(pooled).sum(0))
-        self.sow("attention", "channel", channel)
+        channel = self.look("channel", jax.nn.sigmoid(GateMLP(self.reduction, name="mlp", **types)(pooled).sum(0)))
         x = x * over_space(channel, x)
 
         logits = Conv(1, self.kernel_size, name="conv", **types)(channel_pool(x))
         start: dict[str, Any] = {"momentum": 0.99, "scale_init": nn.initializers.zeros}
         norm = BatchNorm(axis_name=self.axis_name, name="norm", **start, **types)
-        spatial = jax.nn.sigmoid(norm(logits, train=train))
-        self.sow("attention", "spatial", spatial[..., 0])
-        return x * spatial.astype(x.dtype)
+        spatial = self.look("spatial", jax.nn.sigmoid(norm(logits, train=train))[..., 0])
+        return x * spatial[..., None].astype(x.dtype)
 
 
 def channel_pool(x: Float[Array, "B *space C"]) -> Float[Array, "B *space 2"]:

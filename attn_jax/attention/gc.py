@@ -8,12 +8,13 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from attn_jax.attention.mechanism import Mechanism
 from attn_jax.errors import UserError
 from attn_jax.layers import over_space, reduced
 from attn_jax.layers.initializers import kaiming_fan_in, torch_uniform
 
 
-class GC(nn.Module):
+class GC(Mechanism):
     """Pools space with one learned softmax map, transforms the pooled vector and adds it to every position.
 
     `fusion="mul"` multiplies by the vector's sigmoid instead (the authors' `channel_mul`). Sows the softmax map,
@@ -40,8 +41,8 @@ class GC(nn.Module):
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         channels = x.shape[-1]
         hidden = reduced(channels, self.reduction)
-        weights = spatial_softmax(nn.Dense(1, kernel_init=kaiming_fan_in, name="mask", **types)(x)[..., 0])
-        self.sow("attention", "spatial", weights)
+        logits = nn.Dense(1, kernel_init=kaiming_fan_in, name="mask", **types)(x)[..., 0]
+        weights = self.look("spatial", spatial_softmax(logits))
 
         y = nn.Dense(hidden, kernel_init=torch_uniform, name="fc1", **types)(pool(x, weights))
         y = nn.relu(nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name="norm", **types)(y))

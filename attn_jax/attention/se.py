@@ -8,10 +8,11 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from attn_jax.attention.mechanism import Mechanism
 from attn_jax.layers import GateMLP, global_average, over_space
 
 
-class SE(nn.Module):
+class SE(Mechanism):
     """Scales each channel by a gate computed from the means of all channels.
 
     Sows the gates, `"channel"` [B, C]. At initialisation they lie near one half: it about halves its input.
@@ -26,6 +27,5 @@ class SE(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
         mlp = GateMLP(self.reduction, dtype=self.dtype, param_dtype=self.param_dtype, name="mlp")
-        gate = jax.nn.sigmoid(mlp(global_average(x)))
-        self.sow("attention", "channel", gate)
+        gate = self.look("channel", jax.nn.sigmoid(mlp(global_average(x))))
         return x * over_space(gate, x)

@@ -1,19 +1,27 @@
 """What attention mechanisms and networks share; each layer is computed in the way that is fast on its platform."""
 
 from attn_jax.layers.conv import Conv, convolve
-from attn_jax.layers.gate import GateMLP, over_space, reduced
-from attn_jax.layers.norm import BatchNorm
-from attn_jax.layers.pooling import global_average, global_max, max_pool, maximum
+from attn_jax.layers.gate import GateMLP, largest_divisor, over_space, reduced
+from attn_jax.layers.norm import BatchNorm, GroupNorm
+from attn_jax.layers.pooling import avg_pool, global_average, global_max, max_pool, maximum
+from attn_jax.layers.position import position_table
+from attn_jax.layers.resize import resize_linear, resize_nearest
 
 __all__ = [
     "BatchNorm",
     "Conv",
     "GateMLP",
+    "GroupNorm",
+    "avg_pool",
     "convolve",
     "global_average",
     "global_max",
+    "largest_divisor",
     "max_pool",
     "maximum",
     "over_space",
+    "position_table",
     "reduced",
+    "resize_linear",
+    "resize_nearest",
 ]

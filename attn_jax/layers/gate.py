@@ -22,6 +22,17 @@ def reduced(channels: int, reduction: int) -> int:
     return max(1, channels // reduction)
 
 
+def largest_divisor(channels: int, at_most: int) -> int:
+    """The largest divisor of `channels` that is not above `at_most`: how many groups they can be cut into.
+
+    Raises:
+        UserError: `at_most` is less than 1.
+    """
+    if at_most < 1:
+        raise UserError(f"groups={at_most!r}: channels are cut into at least 1 group")
+    return next(count for count in range(min(channels, at_most), 0, -1) if channels % count == 0)
+
+
 class GateMLP(nn.Module):
     """Channels to `channels // reduction`, ReLU, and back; both layers are biased."""
 

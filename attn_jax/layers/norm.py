@@ -1,4 +1,4 @@
-"""Batch normalisation with PyTorch's defaults."""
+"""Batch and group normalisation with PyTorch's defaults."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -49,3 +49,27 @@ class BatchNorm(nn.Module):
         if self.axis_name is not None and not self.is_initializing():
             var = lax.pmean(var, self.axis_name)
         return mean, var
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation, arXiv 1803.08494: each image's channels in `groups` equal groups, over space.
+
+    Statistics in `promote_types(dtype, float32)`; parameters `scale` and `bias` [C].
+    """
+
+    groups: int
+    epsilon: float = 1e-5
+    dtype: DTypeLike | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B *space C"]) -> Float[Array, "B *space C"]:
+        channels = x.shape[-1]
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32)).reshape(*x.shape[:-1], self.groups, -1)
+        axes = (*range(1, x.ndim - 1), x.ndim)
+        centred = wide - wide.mean(axes, keepdims=True)
+        var = jnp.square(centred).mean(axes, keepdims=True)
+        scale = self.param("scale", nn.initializers.ones, (channels,), self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
+        normal = (centred * lax.rsqrt(var + self.epsilon)).reshape(x.shape)
+        return (normal * scale + bias).astype(self.dtype or x.dtype)

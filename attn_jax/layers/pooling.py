@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
@@ -13,6 +14,40 @@ def max_pool(x: Float[Array, "B *space C"], *, window: int, strides: int, paddin
     """The largest value of each window; padding counts as minus infinity."""
     spatial = x.ndim - 2
     return nn.max_pool(x, (window,) * spatial, (strides,) * spatial, ((padding, padding),) * spatial)
+
+
+def avg_pool(
+    x: Float[Array, "B *space C"],
+    *,
+    window: int | tuple[int, ...],
+    strides: int | tuple[int, ...],
+    padding: int | tuple[int, ...] = 0,
+    count_padding: bool = False,
+) -> Float[Array, "B *out C"]:
+    """The mean of each window, summed in at least float32; numbers hold for every spatial axis.
+
+    `padding` counts positions before and after an axis; they are part of the mean only where `count_padding` is set
+    (PyTorch's default, `count_include_pad`).
+    """
+    spatial = x.ndim - 2
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    windows, steps, pads = (
+        (value,) * spatial if isinstance(value, int) else value for value in (window, strides, padding)
+    )
+    for axis, (size, step, pad) in enumerate(zip(windows, steps, pads, strict=True), start=1):
+        if (size, step, pad) == (1, 1, 0):
+            continue
+
+        def per_axis(value: int, other: int, axis: int = axis) -> tuple[int, ...]:
+            return tuple(value if i == axis else other for i in range(x.ndim))
+
+        edges = [(pad, pad) if i == axis else (0, 0) for i in range(x.ndim)]
+        counts = np.full(wide.shape[axis], 1.0)
+        wide = lax.reduce_window(wide, np.zeros((), wide.dtype), lax.add, per_axis(size, 1), per_axis(step, 1), edges)
+        inside = np.lib.stride_tricks.sliding_window_view(np.pad(counts, pad), size)[::step].sum(1)
+        divisor = np.full_like(inside, size) if count_padding else inside
+        wide = wide / divisor.reshape(per_axis(-1, 1)).astype(wide.dtype)
+    return wide.astype(x.dtype)
 
 
 def global_average(x: Float[Array, "B *space C"]) -> Float[Array, "B C"]:

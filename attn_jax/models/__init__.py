@@ -34,7 +34,7 @@ def create(
     attention: str | Callable[..., nn.Module] | None = "none",
     attention_options: dict[str, Any] | None = None,
     placement: str | None = None,
-    stages: Sequence[int] = (1, 2, 3, 4),
+    stages: Sequence[int] | None = None,
     stem: str = "imagenet",
     width: float = 1.0,
     dtype: DTypeLike | None = None,
@@ -43,8 +43,8 @@ def create(
 ) -> nn.Module:
     """Makes the network `name` with `attention` (see `attn_jax.attention.create`) in the places asked for.
 
-    `placement` is `"block"`, `"stage"`, `"conv"` or None for the mechanism's usual one, `stages` those that get it; the
-    other arguments are the network's fields.
+    `placement` is `"block"`, `"stage"` or `"conv"`, `stages` are those that get it; None is what is usual for the
+    mechanism. The other arguments are the network's fields.
 
     Raises:
         UserError: an unknown name, option, placement, stage or stem, or a mechanism that does not fit the placement.
@@ -53,7 +53,7 @@ def create(
         raise UserError(f"model {name!r} is unknown.{did_you_mean(name, MODELS)}")
     if stem not in ResNet.STEMS:
         raise UserError(f"stem {stem!r} is unknown.{did_you_mean(stem, ResNet.STEMS)}")
-    slot = make_slot(create_attention(attention, **(attention_options or {})), placement, tuple(stages))
+    slot = make_slot(create_attention(attention, **(attention_options or {})), placement, None if stages is None else tuple(stages))
     return MODELS[name](
         num_classes=num_classes,
         attention=slot,

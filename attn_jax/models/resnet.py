@@ -39,20 +39,21 @@ class Block(nn.Module):
         def norm(y: Array, name: str) -> Array:
             return BatchNorm(axis_name=self.axis_name, name=name, **types)(y, train=train)
 
-        def replaceable(y: Array, name: str) -> Array:
+        def replaceable(y: Array, conv_name: str, norm_name: str) -> Array:
             if self.attention.takes("conv", self.stage):
                 shape = {"features": self.width, "strides": self.strides}
                 module = self.attention.make(self, "attention", axis_name=self.axis_name, **shape, **types)
-                return module(y, train=train)
-            return Conv(self.width, 3, self.strides, name=name, **types)(y)
+                y = module(y, train=train)
+                return y if self.attention.normalises else nn.relu(norm(y, norm_name))
+            return nn.relu(norm(Conv(self.width, 3, self.strides, name=conv_name, **types)(y), norm_name))
 
         features = self.width * (4 if self.bottleneck else 1)
         if self.bottleneck:
             y = nn.relu(norm(Conv(self.width, 1, name="conv1", **types)(x), "norm1"))
-            y = nn.relu(norm(replaceable(y, "conv2"), "norm2"))
+            y = replaceable(y, "conv2", "norm2")
             y = norm(Conv(features, 1, name="conv3", **types)(y), "norm3")
         else:
-            y = nn.relu(norm(replaceable(x, "conv1"), "norm1"))
+            y = replaceable(x, "conv1", "norm1")
             y = norm(Conv(features, 3, name="conv2", **types)(y), "norm2")
         if self.attention.takes("block", self.stage):
             y = self.attention.make(self, "attention", axis_name=self.axis_name, **types)(y, train=train)

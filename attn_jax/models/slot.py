@@ -26,6 +26,11 @@ class Slot:
         """Whether this place of this stage gets a mechanism."""
         return self.template is not None and placement == self.placement and stage in self.stages
 
+    @property
+    def normalises(self) -> bool:
+        """Whether the mechanism ends in a normalisation and an activation, so that none follows in its place."""
+        return bool(getattr(self.template, "normalised", False))
+
     def make(self, parent: nn.Module, name: str, **fields: Any) -> nn.Module:
         """A copy of the mechanism inside `parent`, with those of `fields` that it has."""
         assert self.template is not None
@@ -33,13 +38,13 @@ class Slot:
         return self.template.clone(parent=parent, name=name, **{k: v for k, v in fields.items() if k in own})
 
 
-def make_slot(template: nn.Module | None, placement: str | None, stages: tuple[int, ...]) -> Slot:
-    """A slot for `template`, whose usual placement is taken where `placement` is None.
+def make_slot(template: nn.Module | None, placement: str | None, stages: tuple[int, ...] | None) -> Slot:
+    """A slot for `template`, whose usual placement and stages are taken where they are None.
 
     Raises:
         UserError: unknown placement or stage, or a mechanism that cannot stand (only) in place of a convolution.
     """
-    stages = tuple(stages)
+    stages = tuple(getattr(template, "usual_stages", (1, 2, 3, 4)) if stages is None else stages)
     unknown = sorted(set(stages) - {1, 2, 3, 4})
     if unknown:
         raise UserError(f"stages: {unknown[0]!r} is none of the network's stages 1, 2, 3, 4")

@@ -55,7 +55,7 @@ def make_model(config: ConfigDict, outputs: int) -> nn.Module:
         attention=options.attention,
         attention_options=None if plain else options.attention_options.to_dict(),
         placement=None if plain else options.placement or None,
-        stages=tuple(options.stages),
+        stages=tuple(options.stages) or None,
         stem=options.stem,
         width=options.width,
         dtype=None if options.dtype == "float32" else DTYPES[options.dtype],

@@ -30,7 +30,7 @@ def default_config() -> ConfigDict:
             attention="none",  # a name, or package.module:Class
             attention_options=ConfigDict(),
             placement="",  # block | stage | conv; empty: the mechanism's usual one
-            stages=(1, 2, 3, 4),
+            stages=(),  # which get it; empty: those usual for the mechanism
             stem="imagenet",  # imagenet | small: 3x3 without stride or pooling
             width=1.0,
             weights="",  # a .safetensors file with torchvision's or timm's names

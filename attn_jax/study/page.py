@@ -10,11 +10,12 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 import attn_jax
-from attn_jax import models, progress, report
+from attn_jax import progress, report
 from attn_jax.data.prepare import Prepared
 from attn_jax.evaluation import records
 from attn_jax.evaluation.records import Result
 from attn_jax.report.contents import SALIENCY, Contents, DatasetSummary
+from attn_jax.study.build import make_model
 from attn_jax.study.cell import Cell
 from attn_jax.study.gallery import gallery
 from attn_jax.training import history
@@ -99,15 +100,7 @@ def cell_table(cells: Sequence[Cell]) -> pd.DataFrame:
 def _placement(config: ConfigDict) -> str:
     if config.model.attention == "none":
         return ""
-    slot = models.create(
-        config.model.name,
-        num_classes=2,
-        attention=config.model.attention,
-        attention_options=config.model.attention_options.to_dict(),
-        placement=config.model.placement or None,
-        stages=tuple(config.model.stages),
-    ).attention
-    return slot.placement
+    return make_model(config, 2).attention.placement
 
 
 def _history(cells: Sequence[Cell]) -> pd.DataFrame:

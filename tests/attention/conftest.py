@@ -1,0 +1,142 @@
+"""Compares a mechanism with a golden of tests/goldens/attention: output and gradients, in float64 and in float32."""
+
+import functools
+import pathlib
+import runpy
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attn_jax import attention
+
+GOLDENS = pathlib.Path(__file__).parents[1] / "goldens"
+HASH = runpy.run_path(str(GOLDENS / "hash_weights.py"))
+LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+
+Layout = Callable[[np.ndarray], np.ndarray]
+
+
+class Parity(NamedTuple):
+    """How a mechanism of ours stands to a golden.
+
+    Attributes:
+        mechanism: its name in the registry.
+        options: its fields.
+        names: from our module's path, or our variable's (`"mlp/fc1"`, `"table"`), to the golden's name for it; where a
+            module is named, `kernel` and `scale` are its `weight`, `mean` and `var` its running statistics.
+        layouts: for some of our variables (`"qkv/kernel"`), from the golden's array to ours by moving numbers about; by
+            default kernels have their first two axes moved to the end and swapped, all else is reshaped.
+        keywords: further arguments of our call, made from the input [B, *space, C].
+    """
+
+    mechanism: str
+    options: Mapping[str, Any] = {}
+    names: Mapping[str, str] = {}
+    layouts: Mapping[str, Layout] = {}
+    keywords: Callable[[Any], Mapping[str, Any]] = lambda x: {}
+
+
+TOLERANCE = {np.float64: 1e-9, np.float32: 1e-4}
+"""Of the largest number of each array."""
+
+
+@pytest.fixture(params=TOLERANCE, ids=["f64", "f32"])
+def check_parity(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """`check_parity(golden, mechanism=..., names=..., ...)` asserts that a mechanism equals a golden; see `Parity`."""
+    return lambda golden, **facts: _check(golden, Parity(**facts), request.param, TOLERANCE[request.param])
+
+
+def _check(name: str, parity: Parity, dtype: type, tolerance: float) -> None:
+    golden = np.load(GOLDENS / "attention" / f"{name}.npz")
+    for index in range(sum(key.startswith("shape_") for key in golden)):
+        _check_shape(golden, index, parity, dtype, tolerance)
+
+
+def _check_shape(golden: Any, index: int, parity: Parity, dtype: type, tolerance: float) -> None:
+    torch_shapes = dict(line.split(":") for line in golden[f"tensors_{index}"].tolist())
+    shapes = {key: tuple(map(int, filter(None, text.split(",")))) for key, text in torch_shapes.items()}
+    used = set()
+
+    def places(path: tuple[Any, ...], leaf: Any) -> tuple[str, np.ndarray]:
+        """The golden's name of a variable, and the flat index of each of our numbers in it."""
+        key, layout = _name(path, parity)
+        assert key in shapes, f"{'/'.join(path)} -> {key}, but the golden has {sorted(shapes)}"
+        used.add(key)
+        theirs = np.arange(np.prod(shapes[key], dtype=int)).reshape(shapes[key])
+        placed = layout(theirs)
+        return key, placed.reshape(leaf.shape)
+
+    with jax.enable_x64(dtype is np.float64):
+        module = attention.create(parity.mechanism, param_dtype=dtype, **parity.options)
+        shape = tuple(golden[f"shape_{index}"])
+        x = jnp.asarray(np.moveaxis(HASH["signed"](shape, 12345), 1, -1), dtype)
+        keywords = parity.keywords(x)
+        abstract = jax.eval_shape(lambda: module.init(jax.random.key(0), x, train=False, **keywords))
+        abstract = {key: abstract[key] for key in ("params", "batch_stats") if key in abstract}
+        where = _map(lambda path, leaf: places(path[1:], leaf), abstract)
+        variables = _map(lambda path, leaf: jnp.asarray(_value(shapes, *_get(where, path)), dtype), abstract)
+        missing = set(shapes) - used
+        assert not missing, f"not used by ours: {sorted(missing)}"
+
+        @jax.jit
+        def run(params: Any, x: Any) -> Any:
+            def loss(params: Any, x: Any) -> Any:
+                both = {**variables, "params": params}
+                y, _ = module.apply(both, x, train=index == 0, mutable=["batch_stats"], **parity.keywords(x))
+                direction = HASH["signed"]((y.shape[0], y.shape[-1], *y.shape[1:-1]), 777)
+                return (y * jnp.asarray(np.moveaxis(direction, 1, -1), dtype)).sum(), y
+
+            (_, y), gradients = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(params, x)
+            return y, *gradients
+
+        y, parameters, dx = jax.device_get(run(variables.get("params", {}), x))
+    results = {"output": np.moveaxis(y, -1, 1), "input_gradient": np.moveaxis(dx, -1, 1)}
+    if watched := str(golden["watched"]):
+        gradient = np.full(np.prod(shapes[watched], dtype=int), np.nan, y.dtype)
+        _map(lambda path, leaf: _scatter(gradient, watched, *_get(where, ("params", *path)), leaf), parameters)
+        results["parameter_gradient"] = gradient
+    for kind, ours in results.items():
+        wanted = golden[f"{kind}_{index}"]
+        assert ours.dtype == dtype
+        bound = tolerance * np.abs(wanted).max()
+        np.testing.assert_allclose(HASH["sampled"](ours), wanted, rtol=0, atol=bound, err_msg=f"{kind}, shape {shape}")
+
+
+def _name(path: tuple[Any, ...], parity: Parity) -> tuple[str, Layout]:
+    *module, leaf = path
+    whole, outer = "/".join(path), "/".join(module)
+    if whole in parity.names:
+        key = parity.names[whole]
+    else:
+        assert outer in parity.names, f"no name for our {whole}"
+        key = f"{parity.names[outer]}.{LEAVES[leaf]}"
+    default = functools.partial(np.moveaxis, source=(0, 1), destination=(-1, -2)) if leaf == "kernel" else np.asarray
+    return key, parity.layouts.get(whole, default)
+
+
+def _value(shapes: Mapping[str, tuple[int, ...]], key: str, places: np.ndarray) -> np.ndarray:
+    return HASH["weight"](key, shapes[key]).ravel()[places]
+
+
+def _scatter(gradient: np.ndarray, watched: str, key: str, places: np.ndarray, leaf: np.ndarray) -> None:
+    if key == watched:
+        gradient[places] = leaf
+
+
+def _map(function: Callable[[tuple[Any, ...], Any], Any], tree: Any) -> Any:
+    """`tree` of nested dicts with `function(path, leaf)` for its leaves."""
+
+    def visit(path: tuple[Any, ...], node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {key: visit((*path, key), child) for key, child in node.items()}
+        return function(path, node)
+
+    return visit((), tree)
+
+
+def _get(tree: Any, path: tuple[Any, ...]) -> Any:
+    return functools.reduce(lambda node, key: node[key], path, tree)
