@@ -28,10 +28,15 @@ def run(
     path = tuple(layer.split("/"))
     seen: list[Array] = []
 
+    inside = False
+
     def tap(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        nonlocal inside
+        if inside or context.method_name != "__call__" or context.module.path != path:
+            return call(*args, **kwargs)
+        inside = True  # until the outer of the calls returns, where a class extends another's
         output = call(*args, **kwargs)
-        if context.method_name != "__call__" or context.module.path != path:
-            return output
+        inside = False
         seen.append(output if perturbation is None else output + perturbation)
         return seen[-1]
 

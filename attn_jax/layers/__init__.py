@@ -1,6 +1,7 @@
 """What attention mechanisms and networks share; each layer is computed in the way that is fast on its platform."""
 
 from attn_jax.layers.conv import Conv, convolve
+from attn_jax.layers.drop_path import Dropout, DropPath
 from attn_jax.layers.gate import GateMLP, largest_divisor, over_space, reduced
 from attn_jax.layers.norm import BatchNorm, GroupNorm
 from attn_jax.layers.pooling import avg_pool, global_average, global_max, max_pool, maximum
@@ -10,6 +11,8 @@ from attn_jax.layers.resize import resize_linear, resize_nearest
 __all__ = [
     "BatchNorm",
     "Conv",
+    "DropPath",
+    "Dropout",
     "GateMLP",
     "GroupNorm",
     "avg_pool",

@@ -1,6 +1,8 @@
 """Pooling with PyTorch's semantics, channels last, any number of spatial axes."""
 
 import functools
+import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +13,59 @@ from jaxtyping import Array, Float
 
 
 def max_pool(x: Float[Array, "B *space C"], *, window: int, strides: int, padding: int) -> Float[Array, "B *out C"]:
-    """The largest value of each window; padding counts as minus infinity."""
+    """The largest value of each window; padding counts as minus infinity.
+
+    The gradient goes to the first of those that are equal, as in PyTorch.
+    """
+    plain = functools.partial(_max_pool, window, strides, padding)
+    # XLA on a CPU takes several times as long for its own gradient; with several devices a partitioner would gather
+    # what is read with a stride.
+    if jax.device_count() > 1:
+        return plain(x)
+    return lax.platform_dependent(
+        x, cpu=functools.partial(_max_pool_by_shifts, window, strides, padding), default=plain
+    )
+
+
+def _max_pool(window: int, strides: int, padding: int, x: Array) -> Array:
     spatial = x.ndim - 2
     return nn.max_pool(x, (window,) * spatial, (strides,) * spatial, ((padding, padding),) * spatial)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _max_pool_by_shifts(window: int, strides: int, padding: int, x: Array) -> Array:
+    return _max_pool(window, strides, padding, x)
+
+
+def _pool_forward(window: int, strides: int, padding: int, x: Array) -> tuple[Array, tuple[Array, Array]]:
+    """The maxima, and which element of its window each is."""
+    largest, *others = _elements(window, strides, padding, x)
+    which = jnp.zeros(largest.shape, jnp.uint8 if window ** (x.ndim - 2) < 256 else jnp.int32)
+    for place, element in enumerate(others, start=1):
+        larger = element > largest
+        largest, which = jnp.where(larger, element, largest), jnp.where(larger, which.dtype.type(place), which)
+    return largest, (which, jnp.zeros((0, *x.shape[1:]), x.dtype))
+
+
+def _pool_backward(window: int, strides: int, padding: int, saved: tuple[Array, Array], dy: Array) -> tuple[Array]:
+    which, like = saved
+    x = jax.ShapeDtypeStruct((len(dy), *like.shape[1:]), dy.dtype)
+    parts = [jnp.where(which == place, dy, 0) for place in range(window ** (dy.ndim - 2))]
+    return jax.linear_transpose(lambda x: _elements(window, strides, padding, x, 0), x)(parts)
+
+
+_max_pool_by_shifts.defvjp(_pool_forward, _pool_backward)
+
+
+def _elements(window: int, strides: int, padding: int, x: Array, fill: float = -math.inf) -> list[Array]:
+    """For every element of the window the inputs that it meets."""
+    pads = [(0, 0, 0), *[(padding, padding, 0)] * (x.ndim - 2), (0, 0, 0)]
+    x = lax.pad(x, jnp.asarray(fill, x.dtype), pads)
+    out = [(n - window) // strides + 1 for n in x.shape[1:-1]]
+    return [
+        x[(slice(None), *(slice(i, i + (n - 1) * strides + 1, strides) for i, n in zip(at, out, strict=True)))]
+        for at in itertools.product(range(window), repeat=len(out))
+    ]
 
 
 def avg_pool(

@@ -2,6 +2,11 @@
 
 model = models.create("resnet18", num_classes=2, attention="cbam", stem="small")
 logits = model.apply(variables, images, train=False)
+
+Every network has the fields that `create` fills, `STEMS` (what its field `stem` may be), `stages` (the numbers of those
+that may get a mechanism), `feature_layer` (the module whose output class activation maps are drawn from) and
+`torch_name`, from a module's path to its name in PyTorch. The path of its first convolution begins with `stem`, that of
+its last layer is `head`.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,17 +19,31 @@ from jax.typing import DTypeLike
 
 from attn_jax.attention import create as create_attention
 from attn_jax.errors import UserError, did_you_mean
+from attn_jax.models.convnext import ConvNeXt
+from attn_jax.models.densenet import DenseNet
+from attn_jax.models.efficientnet import EfficientNet
+from attn_jax.models.mobilenet import MobileNetV2
 from attn_jax.models.resnet import ResNet
 from attn_jax.models.slot import make_slot
+from attn_jax.models.vgg import VGG
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": partial(ResNet, blocks=(2, 2, 2, 2), bottleneck=False),
     "resnet34": partial(ResNet, blocks=(3, 4, 6, 3), bottleneck=False),
     "resnet50": partial(ResNet, blocks=(3, 4, 6, 3), bottleneck=True),
     "resnet101": partial(ResNet, blocks=(3, 4, 23, 3), bottleneck=True),
+    "resnet50d": partial(ResNet, blocks=(3, 4, 6, 3), bottleneck=True, deep=True),
+    "resnext50": partial(ResNet, blocks=(3, 4, 6, 3), bottleneck=True, groups=32, base_width=4),
+    "wide_resnet50": partial(ResNet, blocks=(3, 4, 6, 3), bottleneck=True, base_width=128),
+    "densenet121": DenseNet,
+    "vgg16_bn": VGG,
+    "mobilenet_v2": MobileNetV2,
+    "efficientnet_b0": EfficientNet,
+    "efficientnet_lite0": partial(EfficientNet, lite=True),
+    "convnext_tiny": ConvNeXt,
 }
 
-__all__ = ["MODELS", "ResNet", "create"]
+__all__ = ["MODELS", "ConvNeXt", "DenseNet", "EfficientNet", "MobileNetV2", "ResNet", "VGG", "create"]
 
 
 def create(
@@ -51,15 +70,16 @@ def create(
     """
     if name not in MODELS:
         raise UserError(f"model {name!r} is unknown.{did_you_mean(name, MODELS)}")
-    if stem not in ResNet.STEMS:
-        raise UserError(f"stem {stem!r} is unknown.{did_you_mean(stem, ResNet.STEMS)}")
-    slot = make_slot(create_attention(attention, **(attention_options or {})), placement, None if stages is None else tuple(stages))
-    return MODELS[name](
+    network: Any = MODELS[name](
         num_classes=num_classes,
-        attention=slot,
         stem=stem,
         width=width,
         dtype=dtype,
         param_dtype=param_dtype,
         axis_name=axis_name,
     )
+    if stem not in network.STEMS:
+        raise UserError(f"stem {stem!r} is unknown.{did_you_mean(stem, network.STEMS)}")
+    template = create_attention(attention, **(attention_options or {}))
+    chosen = None if stages is None else tuple(stages)
+    return network.clone(attention=make_slot(template, placement, chosen, network.stages))

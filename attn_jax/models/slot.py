@@ -38,16 +38,25 @@ class Slot:
         return self.template.clone(parent=parent, name=name, **{k: v for k, v in fields.items() if k in own})
 
 
-def make_slot(template: nn.Module | None, placement: str | None, stages: tuple[int, ...] | None) -> Slot:
+def make_slot(
+    template: nn.Module | None,
+    placement: str | None,
+    stages: tuple[int, ...] | None,
+    available: tuple[int, ...] = (1, 2, 3, 4),
+) -> Slot:
     """A slot for `template`, whose usual placement and stages are taken where they are None.
+
+    `available` are the stages of the network: a mechanism that has no usual ones gets all, usual ones that the network
+    lacks are left out.
 
     Raises:
         UserError: unknown placement or stage, or a mechanism that cannot stand (only) in place of a convolution.
     """
-    stages = tuple(getattr(template, "usual_stages", (1, 2, 3, 4)) if stages is None else stages)
-    unknown = sorted(set(stages) - {1, 2, 3, 4})
+    if stages is None:
+        stages = tuple(stage for stage in getattr(template, "usual_stages", available) if stage in available)
+    unknown = sorted(set(stages) - set(available))
     if unknown:
-        raise UserError(f"stages: {unknown[0]!r} is none of the network's stages 1, 2, 3, 4")
+        raise UserError(f"stages: {unknown[0]!r} is none of the network's stages {', '.join(map(str, available))}")
     if placement is not None and placement not in PLACEMENTS:
         raise UserError(f"placement {placement!r} is unknown.{did_you_mean(placement, PLACEMENTS)}")
     if template is None:

@@ -31,7 +31,8 @@ def load(path: str | Path, variables: Mapping[str, Any], *, rename: Rename = res
     Args:
         path: the file.
         variables: those of `model.init`: `params` and `batch_stats`.
-        rename: from a module's path in our network (`"stage1_block1/conv1"`) to its name in the file.
+        rename: from a module's path in our network (`"stage1_block1/conv1"`) to its name in the file: the network's
+            `torch_name`.
 
     Raises:
         UserError: the file is missing or not safetensors, or anything else differs in name or shape.
@@ -50,7 +51,7 @@ def load(path: str | Path, variables: Mapping[str, Any], *, rename: Rename = res
             (kept if optional else wrong).append(f"{name} {layout} is not in the file")
         elif array.shape == layout:
             result[key] = jnp.asarray(_from_torch(key, array), value.dtype)
-        elif key[1] == "stem_conv" and array.shape == (layout[0], 3, *layout[2:]) and layout[1] == 1:
+        elif key[1].startswith("stem") and array.shape == (layout[0], 3, *layout[2:]) and layout[1] == 1:
             result[key] = jnp.asarray(_from_torch(key, array.sum(1, keepdims=True)), value.dtype)
         else:
             fits_but_for_classes = head and array.shape[1:] == layout[1:]

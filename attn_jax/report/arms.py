@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from attn_jax.attention import MECHANISMS
+from attn_jax.attention import MECHANISMS, SHUFFLED
 from attn_jax.evaluation.records import Result
 from attn_jax.report.contents import REPEATS, Contents
 from attn_jax.report.numbers import LOWER_IS_BETTER
@@ -160,6 +160,8 @@ def comparisons(contents: Contents) -> list[Comparison]:
 
 def mechanism_title(name: str) -> str:
     """A mechanism as its paper calls it: `CBAM` for `cbam`, the class's name for `package.module:Class`."""
+    if name.startswith(SHUFFLED):
+        return f"shuffled {mechanism_title(name.removeprefix(SHUFFLED))}"
     known = MECHANISMS.get(name)
     return known.__name__ if known else name.rsplit(":", 1)[-1]
 

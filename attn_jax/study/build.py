@@ -128,7 +128,7 @@ def make_parts(config: ConfigDict, data: Prepared) -> Parts:
             average=options.ema_decay > 0,
         )
     if config.model.weights:
-        state = _pretrained(state, config.model.weights)
+        state = _pretrained(state, config.model.weights, model.torch_name)
     batches = TrainingBatches(
         data.images,
         data.labels,
@@ -154,8 +154,8 @@ def abstract_variables(model: nn.Module, image_shape: tuple[int, ...], outputs: 
     }
 
 
-def _pretrained(state: states.TrainState, path: str) -> states.TrainState:
-    loaded = weights.load(path, {"params": state.params, "batch_stats": state.batch_stats})
+def _pretrained(state: states.TrainState, path: str, rename: weights.Rename) -> states.TrainState:
+    loaded = weights.load(path, {"params": state.params, "batch_stats": state.batch_stats}, rename=rename)
     params = loaded["params"]
     return state.replace(
         params=params,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ml_collections import ConfigDict
 
+from attn_jax.attention import SHUFFLED
 from attn_jax.data.prepare import Prepared
 from attn_jax.errors import UserError
 from attn_jax.study.defaults import default_config
@@ -153,7 +154,10 @@ def _hash(facts: dict[str, Any]) -> str:
 
 def _slug(point: Point, config: ConfigDict) -> str:
     """`dataset-attention-seed0`, then the other axes by name; safe as a file name."""
-    words = [str(point.get("dataset", config.data.name)), config.model.attention.rsplit(":", 1)[-1].rsplit(".", 1)[-1]]
+    attention = config.model.attention.rsplit(":", 1)[-1].rsplit(".", 1)[-1]
+    if config.model.attention.startswith(SHUFFLED):
+        attention = SHUFFLED + attention
+    words = [str(point.get("dataset", config.data.name)), attention]
     for name, value in point.items():
         if name not in ("dataset", "attention"):
             shown = pathlib.Path(value).stem if name == "weights" else value

@@ -202,7 +202,7 @@ def _check_network(config: ConfigDict) -> Any:
     net = {"params": variables["params"], "batch_stats": variables["batch_stats"]}
     if config.model.weights:
         with _naming("config.model.weights"):
-            weights.load(config.model.weights, net)
+            weights.load(config.model.weights, net, rename=model.torch_name)
     if config.explain.layer:
         with _naming("config.explain.layer"):
             images: Any = jax.ShapeDtypeStruct((1, *space, config.data.channels), jnp.float32)

@@ -95,8 +95,8 @@ class Study:
         """Writes a trained cell's weights as safetensors, under torchvision's names."""
         folder, path = self._folder(cell), pathlib.Path(path)
         facts = _facts(folder)
-        _, _, variables = load_model(ConfigDict(facts["config"]), facts["data"], folder)
-        weights.export(variables, path)
+        model, _, variables = load_model(ConfigDict(facts["config"]), facts["data"], folder)
+        weights.export(variables, path, rename=model.torch_name)
         return path
 
     def _folder(self, cell: str) -> pathlib.Path:

@@ -37,7 +37,12 @@ class Classification:
     augmentation: Augment = Augment()
 
     def loss(
-        self, model: nn.Module, variables: Variables, batch: Batch, keys: jax.Array
+        self,
+        model: nn.Module,
+        variables: Variables,
+        batch: Batch,
+        keys: jax.Array,
+        dropout_key: jax.Array | None = None,
     ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Mapping[str, Any]]]:
         """Loss summed over the batch in training mode.
 
@@ -46,6 +51,7 @@ class Classification:
             variables: `params`, `batch_stats` and `constants`.
             batch: `image` [B, *space, C] as stored, `label` [B] or [B, K], and `pair_image`, `pair_label` where mixing.
             keys: one random key an image.
+            dropout_key: the network's rng `"dropout"`, for one that has random layers.
 
         Returns:
             The sum of the weighted losses, and (the sum of their weights, the updated `batch_stats`): the caller
@@ -64,7 +70,11 @@ class Classification:
         else:
             images, targets = augment(self.augmentation, images, targets, keys)
         logits, updates = model.apply(
-            _model_variables(variables), _normalise(images, variables), train=True, mutable=["batch_stats"]
+            _model_variables(variables),
+            _normalise(images, variables),
+            train=True,
+            mutable=["batch_stats"],
+            rngs=None if dropout_key is None else {"dropout": dropout_key},
         )
         total, weight = self._weighted_loss(
             logits.astype(dtype), targets, known, variables["constants"]["class_weight"]

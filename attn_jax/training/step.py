@@ -43,16 +43,18 @@ def make_train_step(
     def over_devices(tree: Any) -> Any:
         return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
-    def loss(params: Any, batch_stats: Any, state: TrainState, part: Batch) -> tuple[jax.Array, Any]:
+    def loss(params: Any, batch_stats: Any, state: TrainState, number: jax.Array, part: Batch) -> tuple[jax.Array, Any]:
         variables = {"params": params, "batch_stats": batch_stats, "constants": state.constants}
         keys = example_keys(state.rng, state.step, part["index"])
-        return task.loss(model, variables, part, keys)
+        return task.loss(model, variables, part, keys, _dropout_key(state, number))
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        def one(carry: tuple[Any, Any, Any, Any], part: Batch) -> tuple[tuple[Any, Any, Any, Any], None]:
+        def one(
+            carry: tuple[Any, Any, Any, Any], numbered: tuple[jax.Array, Batch]
+        ) -> tuple[tuple[Any, Any, Any, Any], None]:
             gradients, total, weight, batch_stats = carry
             (part_total, (part_weight, batch_stats)), part_gradients = jax.value_and_grad(loss, has_aux=True)(
-                state.params, batch_stats, state, part
+                state.params, batch_stats, state, *numbered
             )
             gradients = jax.tree.map(jnp.add, gradients, part_gradients)
             return (gradients, total + part_total, weight + part_weight, batch_stats), None
@@ -60,9 +62,10 @@ def make_train_step(
         zero = jnp.zeros((), state.constants["mean"].dtype)
         carry = (jax.tree.map(jnp.zeros_like, state.params), zero, zero, state.batch_stats)
         if accumulate == 1:
-            carry, _ = one(carry, batch)
+            carry, _ = one(carry, (jnp.zeros((), jnp.uint32), batch))
         else:
-            carry, _ = jax.lax.scan(one, carry, _parts(batch, accumulate))
+            numbers = jnp.arange(accumulate, dtype=jnp.uint32)
+            carry, _ = jax.lax.scan(one, carry, (numbers, _parts(batch, accumulate)))
         gradients, total, weight, batch_stats = carry
         gradients, total, weight = over_devices((gradients, total, weight))
         weight = jnp.maximum(weight, jnp.finfo(weight.dtype).tiny)
@@ -86,6 +89,11 @@ def make_predict_step(model: nn.Module, task: Classification, axis_name: str | N
         return scores if axis_name is None else jax.lax.all_gather(scores, axis_name, tiled=True)
 
     return predict_step
+
+
+def _dropout_key(state: TrainState, part: jax.Array) -> jax.Array:
+    """Of one part of a step's batch, the same on all devices; no image has it, whose places are below 2**31."""
+    return jax.random.fold_in(jax.random.fold_in(state.rng, state.step), jnp.uint32(2**31) + part)
 
 
 def _parts(batch: Batch, count: int) -> Batch:

@@ -20,6 +20,7 @@ def test_over_leaves_out_what_is_undefined():
 
 def test_mechanisms_are_called_as_in_their_papers():
     assert [mechanism_title(n) for n in ("cbam", "none", "pkg.mod:Mine")] == ["CBAM", "none", "Mine"]
+    assert [mechanism_title(f"shuffled:{n}") for n in ("se", "pkg.mod:Mine")] == ["shuffled SE", "shuffled Mine"]
 
 
 def test_arms_gather_seeds_and_usual_placements_are_no_axis(contents):

