@@ -27,4 +27,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    command_line.use_huge_pages()
     sys.exit(main(sys.argv))

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import dataclasses
 import importlib.util
+import os
 import pathlib
 import re
 import sys
@@ -42,6 +43,21 @@ class Command:
     config: ConfigDict
     workdir: pathlib.Path
     only_list: bool
+
+
+def use_huge_pages() -> None:
+    """Starts this program anew, once, with the C library asking Linux for huge pages where Linux waits to be asked.
+
+    A training step takes and returns gigabytes; in pages of 4 KiB that costs it a sixth of its time (ResNet-18 at 224
+    px on two cores: 10.1 images a second instead of 8.6). The C library reads the setting only at its start.
+    """
+    setting = "glibc.malloc.hugetlb=1"
+    present = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    wanted = sys.platform == "linux" and present.is_file() and "[madvise]" in present.read_text()
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    if wanted and "glibc.malloc.hugetlb" not in tunables:
+        os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, setting)))
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 @contextlib.contextmanager

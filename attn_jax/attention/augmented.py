@@ -1,8 +1,8 @@
 """Attention Augmented Convolutional Networks, arXiv 1904.09925.
 
-The paper's layers have no biases here: a normalisation follows. It does not say how channels that the heads do not
+The layers have no biases here: a normalisation follows. The paper does not say how channels that the heads do not
 divide are rounded: down, as public implementations do, which gives the parameters that it reports (25.8 M for
-ResNet-50, 45.4 M for ResNet-101). Its ResNet-34 has kappa = upsilon = 0.25.
+ResNet-50, 45.4 M for ResNet-101).
 """
 
 from typing import Any, ClassVar

@@ -33,6 +33,7 @@ class CBAM(Mechanism):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
+        x = x.astype(self.dtype or x.dtype)
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         pooled = jnp.stack([global_average(x), global_max(x)])
         channel = self.look("channel", jax.nn.sigmoid(GateMLP(self.reduction, name="mlp", **types)(pooled).sum(0)))

@@ -4,7 +4,8 @@ As the authors' code: at least 8 hidden channels, biased layers. The paper's two
 each spatial axis is our extension to volumes.
 """
 
-import itertools
+import functools
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -43,21 +44,28 @@ class Coordinate(Mechanism):
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         layer: dict[str, Any] = {"kernel_init": kaiming_fan_out, **types}
         x = x.astype(self.dtype or x.dtype)
-        *space, channels = x.shape[1:]
+        channels = x.shape[-1]
         hidden = max(LEAST_HIDDEN, reduced(channels, self.reduction))
 
         shared = nn.Dense(hidden, name="shared", **layer)
-        y = jnp.concatenate([shared(strip(x, axis)) for axis in range(1, x.ndim - 1)], axis=1)
-        y = jax.nn.hard_swish(BatchNorm(axis_name=self.axis_name, name="norm", **types)(y, train=train))
-        gate: Array | float = 1.0
-        ends = list(itertools.accumulate(space))
-        for axis, part in enumerate(jnp.split(y, ends[:-1], axis=1), start=1):
-            others = [other for other in range(1, x.ndim - 1) if other != axis]
-            gate = gate * jnp.expand_dims(jax.nn.sigmoid(nn.Dense(channels, name=f"axis{axis}", **layer)(part)), others)
-        return x * self.look("full", jnp.asarray(gate, x.dtype))
+        norm = BatchNorm(axis_name=self.axis_name, name="norm", **types)
+        strips = norm.jointly([shared(strip(x, axis)) for axis in range(1, x.ndim - 1)], train=train)
+        logits = [
+            nn.Dense(channels, name=f"axis{axis}", **layer)(jax.nn.hard_swish(y))
+            for axis, y in enumerate(strips, start=1)
+        ]
+        gate = across([jax.nn.sigmoid(line) for line in logits])
+        return x * self.look("full", gate.astype(x.dtype))
 
 
 def strip(x: Float[Array, "B *space C"], axis: int) -> Float[Array, "B N C"]:
     """The mean over all spatial axes but `axis`, summed in at least float32."""
     others = tuple(other for other in range(1, x.ndim - 1) if other != axis)
     return x.mean(others, dtype=jnp.promote_types(x.dtype, jnp.float32)).astype(x.dtype)
+
+
+def across(gates: Sequence[Float[Array, "B _ C"]]) -> Float[Array, "B *space C"]:
+    """The product of one gate per spatial axis, each the same along all other axes."""
+    axes = range(1, len(gates) + 1)
+    facing = [jnp.expand_dims(gate, [other for other in axes if other != axis]) for axis, gate in enumerate(gates, 1)]
+    return functools.reduce(jnp.multiply, facing)

@@ -5,8 +5,6 @@ group) of its own, and SiLU stands before the sigmoid. `form="authors"` is the a
 number of axes; beyond two that is our extension.
 """
 
-import functools
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -15,7 +13,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from attn_jax.attention.coordinate import strip
+from attn_jax.attention.coordinate import across, strip
 from attn_jax.attention.mechanism import Mechanism
 from attn_jax.errors import UserError
 from attn_jax.layers import Conv, GroupNorm, largest_divisor
@@ -70,10 +68,3 @@ class ELA(Mechanism):
             logits = [jax.nn.silu(local(str(axis), 1)(line)) for axis, line in strips.items()]
         gate = across([jax.nn.sigmoid(line) for line in logits])
         return x * self.look("full", gate).astype(x.dtype)
-
-
-def across(gates: Sequence[Float[Array, "B _ C"]]) -> Float[Array, "B *space C"]:
-    """The product of one gate per spatial axis, each the same along all other axes."""
-    axes = range(1, len(gates) + 1)
-    facing = [jnp.expand_dims(gate, [other for other in axes if other != axis]) for axis, gate in enumerate(gates, 1)]
-    return functools.reduce(jnp.multiply, facing)

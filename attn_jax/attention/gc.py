@@ -38,6 +38,7 @@ class GC(Mechanism):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
+        x = x.astype(self.dtype or x.dtype)
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         channels = x.shape[-1]
         hidden = reduced(channels, self.reduction)

@@ -1,8 +1,8 @@
 """Scaling Local Self-Attention for Parameter Efficient Visual Backbones, arXiv 2103.12731 (HaloNet).
 
-There is no code by its authors. As in the paper and timm, what lies beyond the image is attended to as zeros; the scale
-holds for products with keys, not positions. A stride takes every second query, as in the paper; its distances are those
-between the positions (timm counts one between neighbouring queries that are two apart).
+There is no code by its authors. As in timm, what lies beyond the image is attended to as zeros, and the scale holds for
+products with keys, not positions. A stride takes every second query, as in the paper; its distances are those between
+the positions (timm counts one between neighbouring queries that are two apart).
 """
 
 import functools

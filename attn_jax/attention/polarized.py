@@ -51,7 +51,7 @@ class Polarized(Mechanism):
         weights = spatial_softmax(self.dense(1, "channel_query")(x)[..., 0])
         context = pool(self.dense(reduced(x.shape[-1], 2), "channel_value")(x), weights)
         if self.form == "paper":
-            logits = self.norm()(self.dense(x.shape[-1], "up", torch_uniform)(context))
+            logits = self.layer_norm()(self.dense(x.shape[-1], "up", torch_uniform)(context))
         else:
             logits = self.channel_logits(context, x.shape[-1])
         return self.look("channel", jax.nn.sigmoid(logits))
@@ -74,7 +74,7 @@ class Polarized(Mechanism):
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         return nn.Dense(features, use_bias=bias, kernel_init=kernel_init, name=name, **types)
 
-    def norm(self) -> nn.LayerNorm:
+    def layer_norm(self) -> nn.LayerNorm:
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name="norm", **types)
 
@@ -113,7 +113,7 @@ class SequentialPSA(Polarized):
 
     def channel_logits(self, context: Float[Array, "B c"], channels: int) -> Float[Array, "B C"]:
         hidden = self.dense(reduced(context.shape[-1], 4), "fc1", torch_uniform, bias=True)(context)
-        return self.dense(channels, "fc2", torch_uniform, bias=True)(nn.relu(self.norm()(hidden)))
+        return self.dense(channels, "fc2", torch_uniform, bias=True)(nn.relu(self.layer_norm()(hidden)))
 
     def spatial_logits(self, query: Float[Array, "B c"], value: Float[Array, "B *space c"]) -> Float[Array, "B *space"]:
         return weigh(query, jax.nn.softmax(value, axis=tuple(range(1, value.ndim - 1))))

@@ -26,6 +26,7 @@ class SE(Mechanism):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
+        x = x.astype(self.dtype or x.dtype)
         mlp = GateMLP(self.reduction, dtype=self.dtype, param_dtype=self.param_dtype, name="mlp")
         gate = self.look("channel", jax.nn.sigmoid(mlp(global_average(x))))
         return x * over_space(gate, x)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.layers import grouped
+from attn_jax.layers.devices import one_device
 from attn_jax.layers.geometry import Geometry
 from attn_jax.layers.initializers import kaiming_fan_out
 
@@ -64,9 +66,9 @@ def _kernel_gradient(x: Array, dy: Array) -> Array:
 
 
 def _kernel_gradient_of_stored(x: Array, dy: Array) -> Array:
-    """The same from flat arrays that lie in memory: else XLA on a CPU computes `x` again, element by element and against
-    its order, while it transposes it. With several devices, flattening could gather a partitioned axis."""
-    if jax.device_count() > 1:
+    """The same from flat arrays that lie in memory: else XLA on a CPU computes `x` again, against its order, while it
+    transposes it. With several devices, flattening could gather a partitioned axis."""
+    if not one_device():
         return _kernel_gradient(x, dy)
     x, dy = lax.optimization_barrier((x, dy))
     return _kernel_gradient(x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1]))
@@ -120,7 +122,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"]) -> Float[Array, "B *out F"]:
-        def per_axis(value: int | tuple[int, ...]) -> tuple[int, ...]:
+        def per_axis(value: int | tuple[Any, ...]) -> tuple[Any, ...]:
             return (value,) * (x.ndim - 2) if isinstance(value, int) else value
 
         window, strides, dilation = map(per_axis, (self.kernel_size, self.strides, self.dilation))

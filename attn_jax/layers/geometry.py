@@ -17,6 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from attn_jax.layers import winograd
+from attn_jax.layers.devices import one_device
 
 CHUNK_BYTES = 4 * 2**20
 """Patches made at a time: what stays in a CPU's cache."""
@@ -44,7 +45,7 @@ class Geometry:
         if self._winograd(x, kernel):
             return self.input_gradient_winograd
         # With several devices, a partitioner would gather what is read or written with a stride.
-        strided = max(self.strides) > 1 and set(self.dilation) == {1} and jax.device_count() == 1
+        strided = max(self.strides) > 1 and set(self.dilation) == {1} and one_device()
         return self.input_gradient_phases if strided else self.input_gradient
 
     def _tiny(self, shape: tuple[int, ...]) -> bool:
@@ -55,7 +56,7 @@ class Geometry:
         """Whether Winograd's filtering applies and pays; with several devices a partitioner would gather its tiles."""
         fits = (self.window, self.strides, self.dilation) == ((3, 3), (1, 1), (1, 1))
         wide = min(kernel.shape[-2:]) >= 32 and max(max(pair) for pair in self.padding) <= 2
-        return fits and wide and x.dtype == kernel.dtype == jnp.float32 and jax.device_count() == 1
+        return fits and wide and x.dtype == kernel.dtype == jnp.float32 and one_device()
 
     def convolve(
         self, x: Float[Array, "B *space C"], kernel: Float[Array, "*window _ F"], groups: int = 1
@@ -175,7 +176,7 @@ class Geometry:
         return total.T.reshape(kernel.shape)
 
     def _packs(self) -> bool:
-        return min(self.strides) > 1 and set(self.dilation) == {1} and jax.device_count() == 1
+        return min(self.strides) > 1 and set(self.dilation) == {1} and one_device()
 
     def _kernel_gradient_packed(self, x: Array, kernel: Array, dy: Array) -> Array:
         """The same for few channels: the positions within a stride become channels, which are copied together."""
@@ -209,7 +210,7 @@ class Geometry:
         element = math.prod(self._out(x.shape)) * channels * x.dtype.itemsize
         window = math.prod(self.window)
         images = batch
-        if jax.device_count() == 1:
+        if one_device():
             fitting = [n for n in range(1, batch + 1) if batch % n == 0 and n * window * element <= CHUNK_BYTES]
             images = max(fitting, default=1)
         # A product of fewer than 64 columns leaves the processor idle.

@@ -27,7 +27,7 @@ def convolve(
     """The convolution of each group of channels with its own kernels; `dense` computes those without groups."""
 
     def of_width(width: int) -> Callable[[Array, Array], Array]:
-        return lambda x, kernel: _by_blocks(geometry, dense, x, kernel, groups, width)
+        return lambda x, kernel: by_blocks(geometry, dense, x, kernel, groups, width)
 
     def plain(x: Array, kernel: Array) -> Array:
         return geometry.convolve(x, kernel, groups)
@@ -37,7 +37,14 @@ def convolve(
     return lax.platform_dependent(x, kernel, cpu=of_width(CPU_WIDTH), tpu=of_width(TPU_WIDTH), default=plain)
 
 
-def _by_blocks(geometry: Geometry, dense: Dense, x: Array, kernel: Array, groups: int, width: int) -> Array:
+def by_blocks(
+    geometry: Geometry,
+    dense: Dense,
+    x: Float[Array, "B *space C"],
+    kernel: Float[Array, "*window _ F"],
+    groups: int,
+    width: int,
+) -> Float[Array, "B *out F"]:
     """Dense convolutions of as many groups at a time as have at most `width` channels."""
     inputs, outputs = x.shape[-1] // groups, kernel.shape[-1] // groups
     together = next(n for n in range(max(1, min(groups, width // inputs)), 0, -1) if groups % n == 0)

@@ -1,5 +1,9 @@
 """Batch and group normalisation with PyTorch's defaults."""
 
+import functools
+import math
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
@@ -21,34 +25,44 @@ class BatchNorm(nn.Module):
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
 
-    @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
-        channels = x.shape[-1:]
-        dtype = self.dtype or x.dtype
-        wide = jnp.promote_types(x.dtype, jnp.float32)
+        return self.jointly([x], train=train)[0]
+
+    @nn.compact
+    def jointly(self, parts: Sequence[Float[Array, "B *space C"]], *, train: bool) -> list[Float[Array, "B *space C"]]:
+        """Normalises several arrays by their common statistics, as if they had been joined along an axis of space."""
+        channels, given = parts[0].shape[-1:], parts[0].dtype
+        dtype = self.dtype or given
+        wide = jnp.promote_types(given, jnp.float32)
         stored = jnp.promote_types(self.param_dtype, jnp.float32)
         scale = self.param("scale", self.scale_init, channels, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, channels, self.param_dtype)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, stored)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, stored)
         if train:
-            mean, var = self._batch_statistics(x.astype(wide))
+            mean, var = self._batch_statistics([x.astype(wide) for x in parts])
             if not self.is_initializing():
                 for running, batch in ((running_mean, mean), (running_var, var)):
                     running.value = self.momentum * running.value + (1 - self.momentum) * batch.astype(stored)
         else:
+            # One product and one sum, which XLA joins with the convolution before.
             mean, var = running_mean.value, running_var.value
-        return ((x - mean) * (scale * lax.rsqrt(var + self.epsilon)) + bias).astype(dtype)
+            factor = scale * lax.rsqrt(var + self.epsilon)
+            return [(x * factor + (bias - mean * factor)).astype(dtype) for x in parts]
+        return [((x - mean) * (scale * lax.rsqrt(var + self.epsilon)) + bias).astype(dtype) for x in parts]
 
-    def _batch_statistics(self, x: Float[Array, "B *space C"]) -> tuple[Float[Array, " C"], Float[Array, " C"]]:
-        axes = tuple(range(x.ndim - 1))
-        mean = x.mean(axes)
-        if self.axis_name is not None and not self.is_initializing():
-            mean = lax.pmean(mean, self.axis_name)
-        var = jnp.square(x - mean).mean(axes)
-        if self.axis_name is not None and not self.is_initializing():
-            var = lax.pmean(var, self.axis_name)
-        return mean, var
+    def _batch_statistics(
+        self, parts: Sequence[Float[Array, "B *space C"]]
+    ) -> tuple[Float[Array, " C"], Float[Array, " C"]]:
+        def mean_of(parts: Sequence[Array]) -> Array:
+            count = sum(math.prod(x.shape[:-1]) for x in parts)
+            mean = functools.reduce(jnp.add, [x.sum(tuple(range(x.ndim - 1))) for x in parts]) / count
+            if self.axis_name is not None and not self.is_initializing():
+                mean = lax.pmean(mean, self.axis_name)
+            return mean
+
+        mean = mean_of(parts)
+        return mean, mean_of([jnp.square(x - mean) for x in parts])
 
 
 class GroupNorm(nn.Module):

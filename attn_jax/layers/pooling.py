@@ -11,6 +11,8 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
+from attn_jax.layers.devices import one_device
+
 
 def max_pool(x: Float[Array, "B *space C"], *, window: int, strides: int, padding: int) -> Float[Array, "B *out C"]:
     """The largest value of each window; padding counts as minus infinity.
@@ -20,7 +22,7 @@ def max_pool(x: Float[Array, "B *space C"], *, window: int, strides: int, paddin
     plain = functools.partial(_max_pool, window, strides, padding)
     # XLA on a CPU takes several times as long for its own gradient; with several devices a partitioner would gather
     # what is read with a stride.
-    if jax.device_count() > 1:
+    if not one_device():
         return plain(x)
     return lax.platform_dependent(
         x, cpu=functools.partial(_max_pool_by_shifts, window, strides, padding), default=plain
@@ -110,32 +112,43 @@ def global_average(x: Float[Array, "B *space C"]) -> Float[Array, "B C"]:
 
 def global_max(x: Float[Array, "B *space C"]) -> Float[Array, "B C"]:
     """The largest value over space."""
-    return maximum(x.reshape(x.shape[0], -1, x.shape[-1]), 1)
+    return maximum(x, tuple(range(1, x.ndim - 1)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def maximum(x: Float[Array, "*shape"], axis: int) -> Float[Array, "*reduced"]:
-    """The largest value along `axis`; the gradient goes to the first of those that are equal, as in PyTorch.
+def maximum(x: Float[Array, "*shape"], axis: int | tuple[int, ...]) -> Float[Array, "*reduced"]:
+    """The largest value along one axis or several; the gradient goes to the first of those that are equal.
 
-    `jnp.max` shares it among the values equal to the maximum. XLA may compute `x` once for the maximum and again,
-    rounded otherwise, for the comparison: then none is equal and the share is 0 / 0 (seen on several CPU devices, jax
-    0.10.2).
+    As in PyTorch; `jnp.max` shares it among them.
     """
     return x.max(axis)
 
 
-def _maximum_forward(x: Array, axis: int) -> tuple[Array, Array]:
-    return x.max(axis), _first_largest(x, axis)
+def _maximum_forward(x: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
+    # Without the barrier XLA may compute `x` once for the maximum and again, rounded otherwise, for the comparison: then
+    # none is equal (seen on several CPU devices, jax 0.10.2).
+    x = lax.optimization_barrier(x)
+    largest = x.max(axis, keepdims=True)
+    return largest.squeeze(axis), _first(x == largest, axis)
 
 
-def _maximum_backward(axis: int, largest: Array, gradient: Array) -> tuple[Array]:
-    return (jnp.where(largest, jnp.expand_dims(gradient, axis), 0),)
+def _maximum_backward(axis: int | tuple[int, ...], first: Array, gradient: Array) -> tuple[Array]:
+    return (jnp.where(first, jnp.expand_dims(gradient, axis), 0),)
 
 
-def _first_largest(x: Array, axis: int) -> Array:
-    """True at one place along `axis`."""
-    places = lax.broadcasted_iota(jnp.int32, x.shape, axis % x.ndim)
-    return places == jnp.expand_dims(x.argmax(axis).astype(jnp.int32), axis)
+def _first(candidates: Array, axis: int | tuple[int, ...]) -> Array:
+    """True at the first of the places that are true along `axis`.
+
+    By its number, and not by `argmax`, of which XLA gathers the parts where the axis is partitioned, and which takes a
+    CPU several times as long.
+    """
+    number, count = jnp.zeros((), jnp.int32), 1
+    for one in (axis,) if isinstance(axis, int) else axis:
+        number = number * candidates.shape[one] + lax.broadcasted_iota(
+            jnp.int32, candidates.shape, one % candidates.ndim
+        )
+        count *= candidates.shape[one]
+    return number == jnp.where(candidates, number, count).min(axis, keepdims=True)
 
 
 maximum.defvjp(_maximum_forward, _maximum_backward)

@@ -54,6 +54,7 @@ def create(
     attention_options: dict[str, Any] | None = None,
     placement: str | None = None,
     stages: Sequence[int] | None = None,
+    identity_start: bool = False,
     stem: str = "imagenet",
     width: float = 1.0,
     dtype: DTypeLike | None = None,
@@ -63,7 +64,8 @@ def create(
     """Makes the network `name` with `attention` (see `attn_jax.attention.create`) in the places asked for.
 
     `placement` is `"block"`, `"stage"` or `"conv"`, `stages` are those that get it; None is what is usual for the
-    mechanism. The other arguments are the network's fields.
+    mechanism. `identity_start` makes every mechanism begin as the identity (`slot.FromIdentity`), so that it does not
+    disturb pretrained weights. The other arguments are the network's fields.
 
     Raises:
         UserError: an unknown name, option, placement, stage or stem, or a mechanism that does not fit the placement.
@@ -82,4 +84,4 @@ def create(
         raise UserError(f"stem {stem!r} is unknown.{did_you_mean(stem, network.STEMS)}")
     template = create_attention(attention, **(attention_options or {}))
     chosen = None if stages is None else tuple(stages)
-    return network.clone(attention=make_slot(template, placement, chosen, network.stages))
+    return network.clone(attention=make_slot(template, placement, chosen, network.stages, identity_start))

@@ -22,7 +22,7 @@ class Block(nn.Module):
     A mechanism in placement `"block"` stands behind the perceptron and before the layer scale: that starts at 1e-6, and
     behind it there would be nothing for a mechanism to measure. In placement `"conv"` it replaces the 7 x 7.
 
-    The parameter `layer_scale` has torchvision's shape [C, 1, 1].
+    The parameter `layer_scale` has torchvision's shape [C, 1, 1]; weight decay reaches it, as there (not the authors').
     """
 
     stage: int

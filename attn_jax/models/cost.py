@@ -13,10 +13,12 @@ def parameters(variables: Mapping[str, Any]) -> int:
 
 
 def macs(function: Callable[..., Any], *args: Any) -> int:
-    """Multiply-accumulates of the convolutions and matrix products that `function(*args)` does.
+    """Multiply-accumulates of the convolutions and matrix products of `function(*args)` in its plain formulation.
 
     Nothing runs: arrays or `jax.ShapeDtypeStruct` are as good. Products with padding count; elementwise work does not.
-    A scan counts its length times, a while loop once, and of alternatives (`cond`, platforms) the dearest counts.
+    A scan counts its length times, a while loop once, and of alternatives (`cond`) the dearest counts; but where the
+    program chooses by platform (`lax.platform_dependent`), its `default` does: what a formulation that is fast on one
+    platform adds or saves is no property of the network.
     """
     return _count(jax.make_jaxpr(function)(*args).jaxpr)
 
@@ -36,7 +38,8 @@ def _cost(equation: Any) -> int:
         return math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // kernel[features]
     inner = [_count(program) for value in params.values() for program in _programs(value)]
     if name == "cond":
-        return max(inner)
+        platforms = params.get("branches_platforms") or ()
+        return inner[platforms.index(None)] if None in platforms else max(inner)
     return sum(inner) * params.get("length", 1) if name == "scan" else sum(inner)
 
 

@@ -192,7 +192,7 @@ def rounded(channels: float) -> int:
     return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
-def norm_options(tensorflow: bool) -> dict[str, float]:
+def norm_options(tensorflow: bool) -> dict[str, Any]:
     """Fields of `BatchNorm`: those of TensorFlow's networks, or PyTorch's defaults."""
     return {"epsilon": 1e-3, "momentum": 0.99} if tensorflow else {}
 

@@ -3,11 +3,30 @@
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from attn_jax.errors import UserError, did_you_mean
 
 PLACEMENTS: tuple[str, ...] = ("block", "stage", "conv")
+
+
+class FromIdentity(nn.Module):
+    """`x + alpha * (mechanism(x) - x)` with one trained number `alpha` that starts at 0 (ReZero, arXiv 2003.04887).
+
+    Whatever the mechanism does to its input at initialisation, a pretrained network starts from its own function; how
+    much of its input the mechanism replaces is learned.
+    """
+
+    mechanism: nn.Module
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
+        alpha = self.param("alpha", nn.initializers.zeros, (), self.param_dtype)
+        return x + alpha.astype(x.dtype) * (self.mechanism(x, train=train) - x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,11 +35,13 @@ class Slot:
 
     `placement` is `"block"` (in the residual branch after its last norm), `"stage"` (after a stage) or `"conv"`
     (instead of a 3 x 3 convolution); `stages` counts from 1. `template=None` is a slot that stays empty.
+    `identity_start` puts each copy into a `FromIdentity`.
     """
 
     template: nn.Module | None = None
     placement: str = "block"
     stages: tuple[int, ...] = (1, 2, 3, 4)
+    identity_start: bool = False
 
     def takes(self, placement: str, stage: int) -> bool:
         """Whether this place of this stage gets a mechanism."""
@@ -35,7 +56,11 @@ class Slot:
         """A copy of the mechanism inside `parent`, with those of `fields` that it has."""
         assert self.template is not None
         own = _fields(self.template)
-        return self.template.clone(parent=parent, name=name, **{k: v for k, v in fields.items() if k in own})
+        options = {field: value for field, value in fields.items() if field in own}
+        if not self.identity_start:
+            return self.template.clone(parent=parent, name=name, **options)
+        inner = self.template.clone(parent=None, name=None, **options)
+        return FromIdentity(inner, fields.get("param_dtype", jnp.float32), parent=parent, name=name)
 
 
 def make_slot(
@@ -43,6 +68,7 @@ def make_slot(
     placement: str | None,
     stages: tuple[int, ...] | None,
     available: tuple[int, ...] = (1, 2, 3, 4),
+    identity_start: bool = False,
 ) -> Slot:
     """A slot for `template`, whose usual placement and stages are taken where they are None.
 
@@ -68,7 +94,9 @@ def make_slot(
         verb = "replaces a convolution" if replaces else "keeps its input's shape"
         fitting = "'conv'" if replaces else "'block' or 'stage'"
         raise UserError(f"attention {name} {verb}: its placement is {fitting}, not {placement!r}")
-    return Slot(template, placement, stages)
+    if replaces and identity_start:
+        raise UserError(f"identity_start: {type(template).__name__} replaces a convolution; it cannot start as nothing")
+    return Slot(template, placement, stages, identity_start)
 
 
 def _fields(module: nn.Module) -> set[str]:

@@ -56,6 +56,7 @@ def make_model(config: ConfigDict, outputs: int) -> nn.Module:
         attention_options=None if plain else options.attention_options.to_dict(),
         placement=None if plain else options.placement or None,
         stages=tuple(options.stages) or None,
+        identity_start=options.identity_start and not plain,
         stem=options.stem,
         width=options.width,
         dtype=None if options.dtype == "float32" else DTYPES[options.dtype],

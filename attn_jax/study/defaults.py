@@ -31,6 +31,7 @@ def default_config() -> ConfigDict:
             attention_options=ConfigDict(),
             placement="",  # block | stage | conv; empty: the mechanism's usual one
             stages=(),  # which get it; empty: those usual for the mechanism
+            identity_start=False,  # each mechanism begins as the identity: for pretrained weights
             stem="imagenet",  # imagenet | small: 3x3 without stride or pooling
             width=1.0,
             weights="",  # a .safetensors file with torchvision's or timm's names

@@ -217,9 +217,8 @@ def test_criss_cross_laid_out_is_the_matrix_that_mixes_positions(space):
     module, variables = trained("criss_cross", recurrence=1)
     y, state = module.apply(variables, x, train=False, mutable=["attention"])
     matrix = np.asarray(lay_out(state["attention"]["token"][0], space))
-    crossed = sum(
-        np.indices((*space, *space))[i] != np.indices((*space, *space))[i + len(space)] for i in range(len(space))
-    )
+    places = np.indices((*space, *space))
+    crossed = (places[: len(space)] != places[len(space) :]).sum(0)
     np.testing.assert_array_equal(matrix[0, 0] > 0, crossed <= 1)
     params, side = variables["params"], np.prod(space)
     values = (x @ params["value"]["kernel"] + params["value"]["bias"]).reshape(2, side, 16)

@@ -49,3 +49,25 @@ def test_what_is_added_arrives_downstream():
     pushed, after = run(Outer(), VARIABLES, IMAGES, "second", push)
     np.testing.assert_allclose(after - before, push, atol=1e-6)
     np.testing.assert_allclose(pushed - plain, push.sum(axis=1), atol=1e-5)
+
+
+class Doubled(Inner):
+    """Calls what it extends, under its own path."""
+
+    def __call__(self, x, *, train: bool):
+        return 2 * super().__call__(x, train=train)
+
+
+class Holder(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train: bool):
+        return Doubled(name="layer")(x, train=train)
+
+
+def test_a_class_that_extends_another_is_read_and_pushed_once():
+    variables = Holder().init(jax.random.key(1), IMAGES, train=False)
+    plain, before = run(Holder(), variables, IMAGES, "layer")
+    pushed, after = run(Holder(), variables, IMAGES, "layer", jnp.ones_like(before))
+    np.testing.assert_array_equal(before, plain)
+    np.testing.assert_allclose(pushed - plain, 1, atol=1e-5)
+    np.testing.assert_array_equal(after, pushed)

@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from attn_jax.layers import Conv, convolve, geometry
+from attn_jax.layers import Conv, convolve, geometry, grouped
 from attn_jax.layers.geometry import Geometry
 
 # input [B, *space, C], features, window, strides, padding, dilation
@@ -25,6 +25,11 @@ CASES = {
     "strided 1x1": ((2, 5, 6, 4), 6, (1, 1), (2, 2), (0, 0), (1, 1)),
     "volume": ((2, 4, 3, 5, 3), 4, (3, 3, 3), (2, 1, 2), (1, 1, 1), (1, 1, 1)),
     "line": ((2, 9, 3), 4, (3,), (2,), (1,), (1,)),
+    "3x3 wide": ((2, 7, 5, 33), 40, (3, 3), (1, 1), (1, 1), (1, 1)),
+    "3x3 valid": ((2, 6, 7, 32), 32, (3, 3), (1, 1), (0, 0), (1, 1)),
+    "3x3 on even": ((2, 8, 4, 32), 32, (3, 3), (1, 1), (2, 1), (1, 1)),
+    "stride 3": ((2, 10, 11, 4), 5, (5, 2), (3, 2), (2, 0), (1, 1)),
+    "stride above window": ((2, 9, 7, 3), 4, (1, 2), (2, 3), (0, 0), (1, 1)),
 }
 
 
@@ -48,6 +53,14 @@ def test_every_formulation_equals_xla_forward_and_in_both_gradients(name, monkey
     shape, features, window, strides, padding, dilation = CASES[name]
     how = Geometry(window, strides, tuple((p, p) for p in padding), dilation)
     options = {"strides": how.strides, "padding": how.padding, "dilation": how.dilation}
+    x, kernel = draw(*shape), draw(*window, shape[-1], features)
+    forward = [how.convolve, how.convolve_patches]
+    backward = [how.input_gradient, how.input_gradient_patches]
+    if (window, strides, dilation) == ((3, 3), (1, 1), (1, 1)):
+        forward.append(how.convolve_winograd)
+        backward.append(how.input_gradient_winograd)
+    if set(dilation) == {1}:
+        backward.append(how.input_gradient_phases)
 
     def kernel_gradient(chunk, *arguments):
         monkeypatch.setattr(geometry, "CHUNK_BYTES", chunk)
@@ -59,15 +72,23 @@ def test_every_formulation_equals_xla_forward_and_in_both_gradients(name, monkey
         dy = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
         ours, pull_ours = jax.vjp(lambda x, k: convolve(x, k, **options), x, kernel)
         products = [kernel_gradient(chunk, x, kernel, dy) for chunk in (1, 2**11, 2**30)]
-        forward = [ours, how.convolve(x, kernel), how.convolve_patches(x, kernel)]
         dx, dkernel = pull(dy)
         dx_ours, dkernel_ours = pull_ours(dy)
-        backward = [dx_ours, how.input_gradient(x, kernel, dy), how.input_gradient_patches(x, kernel, dy)]
-        return (y, forward), (dx, backward), (dkernel, [dkernel_ours, how.kernel_gradient(x, kernel, dy), *products])
+        return (
+            (y, [ours, *(formulation(x, kernel) for formulation in forward)]),
+            (dx, [dx_ours, *(formulation(x, kernel, dy) for formulation in backward)]),
+            (dkernel, [dkernel_ours, how.kernel_gradient(x, kernel, dy), *products]),
+        )
 
-    for wanted, candidates in everything(draw(*shape), draw(*window, shape[-1], features)):
-        for got in candidates:
-            close(got, wanted)
+    # On one device other formulations are chosen than on the eight of this suite.
+    results = [everything(x, kernel)]
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    everything.clear_cache()
+    results.append(everything(x, kernel))
+    for result in results:
+        for wanted, candidates in result:
+            for got in candidates:
+                close(got, wanted)
 
 
 def test_a_batch_is_not_looped_over_when_devices_may_share_it(monkeypatch):
@@ -78,6 +99,38 @@ def test_a_batch_is_not_looped_over_when_devices_may_share_it(monkeypatch):
     assert "scan" in str(jax.make_jaxpr(shape.kernel_gradient_patches)(*arguments))
     monkeypatch.setattr(jax, "device_count", lambda: 8)
     assert "scan" not in str(jax.make_jaxpr(shape.kernel_gradient_patches)(*arguments))
+
+
+GROUPED = {
+    "blocks": ((2, 7, 6, 48), 96, 6, (1, 1)),
+    "one block": ((2, 7, 6, 12), 24, 4, (2, 2)),
+    "wide groups": ((2, 5, 5, 80), 40, 2, (1, 1)),
+    "depthwise": ((2, 7, 6, 5), 5, 5, (1, 1)),
+    "depthwise, strided": ((2, 7, 6, 5), 5, 5, (2, 1)),
+    "depthwise, multiplied": ((2, 7, 6, 5), 10, 5, (1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_groups_equal_xla_forward_and_in_both_gradients(name):
+    shape, features, groups, strides = GROUPED[name]
+    x, kernel = draw(*shape), draw(3, 3, shape[-1] // groups, features)
+    how = Geometry((3, 3), strides, ((1, 1), (1, 1)), (1, 1))
+
+    def ours(x, kernel):
+        options = {"strides": strides, "padding": how.padding, "dilation": how.dilation}
+        return convolve(x, kernel, groups=groups, **options)
+
+    def everything(function):
+        y, pull = jax.vjp(function, x, kernel)
+        return y, *pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
+
+    wanted = jax.jit(lambda: everything(lambda x, kernel: how.convolve(x, kernel, groups)))()
+    for got, right in zip(jax.jit(lambda: everything(ours))(), wanted, strict=True):
+        close(got, right)
+    for width in (1, 32, 128):
+        blocks = grouped.by_blocks(how, lambda how, *arrays: how.convolve(*arrays), x, kernel, groups, width)
+        close(blocks, wanted[0])
 
 
 def test_groups_and_vmap():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attn_jax.layers import BatchNorm
+from attn_jax.layers import BatchNorm, GroupNorm
 
 RNG = np.random.default_rng(3)
 X = jnp.asarray(RNG.standard_normal((8, 3, 4, 5)) * 2 + 30, jnp.float32)
@@ -59,3 +59,15 @@ def test_half_precision_keeps_statistics_in_float32(dtype):
 def test_one_value_a_channel_has_finite_gradients():
     gradient = jax.jit(jax.grad(lambda x: train(BatchNorm(), x)[0].sum()))
     assert np.isfinite(gradient(jnp.zeros((1, 1, 1, 5)))).all()
+
+
+def test_group_norm_of_each_image_and_group():
+    x = np.random.default_rng(3).standard_normal((2, 4, 3, 6)).astype(np.float32) * 3 + 1
+    module = GroupNorm(2)
+    scale, bias = np.arange(1.0, 7.0, dtype=np.float32), np.arange(6.0, dtype=np.float32)
+    y = module.apply({"params": {"scale": scale, "bias": bias}}, x)
+    for image in range(2):
+        for group in range(2):
+            part, at = x[image, ..., group * 3 : group * 3 + 3], slice(group * 3, group * 3 + 3)
+            wanted = (part - part.mean()) / np.sqrt(part.var() + 1e-5) * scale[at] + bias[at]
+            np.testing.assert_allclose(y[image, ..., at], wanted, rtol=1e-4, atol=1e-5)

@@ -1,10 +1,12 @@
 """Where copies of a mechanism land, for each placement, and what they are told."""
 
+import functools
 from typing import ClassVar
 
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import linen as nn
 
@@ -88,3 +90,33 @@ def test_no_attention_is_the_plain_network():
 def test_networks_with_equal_options_are_equal_and_hashable():
     one, two = (models.create("resnet18", num_classes=2, attention="cbam") for _ in range(2))
     assert one == two and hash(one) == hash(two)
+
+
+def test_a_mechanism_that_starts_as_the_identity():
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 16, 16, 3)), jnp.float32)
+    make = functools.partial(models.create, "resnet18", num_classes=2, width=1 / 8, stem="small")
+    plain, with_se = make(), make(attention="se", identity_start=True, stages=(4,))
+    variables = jax.jit(lambda: with_se.init(jax.random.key(0), x, train=False))()
+    params, batch_stats = variables["params"], variables["batch_stats"]
+    own = {name: {k: v for k, v in block.items() if k != "attention"} for name, block in params.items()}
+    assert params["stage4_block1"]["attention"]["mechanism"]["mlp"]["fc1"]["kernel"].shape == (64, 4)
+
+    @jax.jit
+    def run(alpha):
+        blocks = {
+            f"stage4_block{i}": own[f"stage4_block{i}"]
+            | {"attention": params[f"stage4_block{i}"]["attention"] | {"alpha": alpha}}
+            for i in (1, 2)
+        }
+        return with_se.apply({"params": own | blocks, "batch_stats": batch_stats}, x, train=False)
+
+    wanted = jax.jit(plain.apply, static_argnames="train")({"params": own, "batch_stats": batch_stats}, x, train=False)
+    np.testing.assert_allclose(run(0.0), wanted, rtol=1e-5, atol=1e-6)
+    direct = make(attention="se", stages=(4,))
+    inner = {f"stage4_block{i}": params[f"stage4_block{i}"]["attention"]["mechanism"] for i in (1, 2)}
+    blocks = {name: own[name] | {"attention": inner[name]} for name in inner}
+    full = direct.apply({"params": own | blocks, "batch_stats": batch_stats}, x, train=False)
+    np.testing.assert_allclose(run(1.0), full, rtol=1e-4, atol=1e-5)
+    assert np.abs(full - wanted).max() > 1e-3
+    with pytest.raises(UserError, match="identity_start: Replacement replaces a convolution"):
+        make(attention=Replacement, identity_start=True)

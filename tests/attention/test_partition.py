@@ -1,0 +1,65 @@
+"""On eight devices, images or their rows are not gathered unless the mathematics of a mechanism asks for it."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from attn_jax import attention
+from attn_jax.models.gathers import Transfer, transfers
+
+MUST_GATHER = {
+    "non_local": "each query needs the keys and values of all positions",
+    "criss_cross": "each query needs the keys and values of its column, whose rows lie on several devices",
+    "dual": "each query of its attention of positions needs the keys and values of all positions",
+    "aa": "each query needs the keys and values of all positions",
+    "mhsa": "each query needs the keys and values of all positions",
+}
+"""Where space is sharded; the batch is never gathered."""
+
+SHAPE = (8, 32, 16, 64)
+MESHES = {
+    "batch": ((8,), PartitionSpec("data")),
+    "space": ((2, 4), PartitionSpec("data", "space")),
+}
+LEAST = {"all-gather": 1 / 128, "all-to-all": 1 / 128, "ragged-all-to-all": 1 / 128, "all-reduce": 1 / 2}
+"""The share of the input's numbers from which on the result on one device is an activation.
+
+Gathered over space, a map of one channel is 1/128 and a strip of positions along an axis more, but a number for each
+image and channel 1/1024. A sum over devices is what reductions over space and the gradients of parameters need: only
+one as large as the input's channels over all of space is taken for a gather.
+"""
+
+
+def gathered(mechanism: str, sharding: str, **options: object) -> list[Transfer]:
+    """The activations that the mechanism in training, or its gradient, gathers."""
+    return activations(attention.create(mechanism, **options), sharding)
+
+
+def activations(module, sharding):
+    x = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
+    variables = jax.eval_shape(lambda key, x: module.init(key, x, train=False), jax.random.key(0), x)
+    params = variables.get("params", {})
+    statistics = {name: variables[name] for name in variables if name == "batch_stats"}
+
+    def run(params, statistics, x):
+        def apply(params, x):
+            return module.apply({"params": params, **statistics}, x, train=True, mutable=["batch_stats"])
+
+        y, pull, statistics = jax.vjp(apply, params, x, has_aux=True)
+        return (y, *pull(jnp.sin(y))), statistics
+
+    sides, spec = MESHES[sharding]
+    mesh = jax.make_mesh(sides, ("data", "space")[: len(sides)], axis_types=(AxisType.Auto,) * len(sides))
+    split, whole = NamedSharding(mesh, spec), NamedSharding(mesh, PartitionSpec())
+    jitted = jax.jit(run, in_shardings=(whole, whole, split), out_shardings=((split, whole, split), whole))
+    compiled = jitted.lower(params, statistics, x).compile().as_text()
+    size = x.size
+    return [t for t in transfers(compiled) if t.elements >= LEAST[t.operation] * size]
+
+
+@pytest.mark.parametrize("name", attention.MECHANISMS)
+@pytest.mark.parametrize("sharding", MESHES)
+def test_only_what_must_is_gathered(name, sharding):
+    found = gathered(name, sharding)
+    assert bool(found) == (sharding == "space" and name in MUST_GATHER), found
