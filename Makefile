@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/python main.py --config=configs/demo.py
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
 test-full: $(STAMP)
 	$(BIN)/python -m pytest -m full --durations=10

@@ -19,6 +19,7 @@ from attn_jax.errors import UserError, did_you_mean
 
 EXIT_WRONG_INPUT = 2
 FLAGS = ("config", "workdir", "list")
+HUGE_PAGES = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _EXAMPLE = "for example --config=configs/demo.py"
 _KINDS = {
     bool: "true or false",
@@ -51,12 +52,10 @@ def use_huge_pages() -> None:
     A training step takes and returns gigabytes; in pages of 4 KiB that costs it a sixth of its time (ResNet-18 at 224
     px on two cores: 10.1 images a second instead of 8.6). The C library reads the setting only at its start.
     """
-    setting = "glibc.malloc.hugetlb=1"
-    present = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    wanted = sys.platform == "linux" and present.is_file() and "[madvise]" in present.read_text()
+    waits = HUGE_PAGES.is_file() and "[madvise]" in HUGE_PAGES.read_text()
     tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if wanted and "glibc.malloc.hugetlb" not in tunables:
-        os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, setting)))
+    if waits and "glibc.malloc.hugetlb" not in tunables:
+        os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, "glibc.malloc.hugetlb=1")))
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

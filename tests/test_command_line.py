@@ -1,6 +1,7 @@
 """What is typed: values reach the config, and every mistake ends in one line and exit code 2."""
 
 import importlib.util
+import os
 import pathlib
 import subprocess
 import sys
@@ -195,3 +196,26 @@ def test_list_runs_nothing_and_wakes_no_device(tmp_path: pathlib.Path) -> None:
     assert all(line.endswith("to do") for line in lines[1:5])
     assert lines[5].startswith("4 cells, 0 done, 4 left")
     assert not (tmp_path / "cells").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "before", "after"),
+    [
+        ("always [madvise] never", None, "glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", "glibc.malloc.check=1", "glibc.malloc.check=1:glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", "glibc.malloc.hugetlb=0", None),
+        ("[always] madvise never", None, None),
+        ("always madvise [never]", None, None),
+    ],
+)
+def test_huge_pages_are_asked_for_once_where_linux_waits_to_be_asked(mode, before, after, monkeypatch, tmp_path):
+    started = []
+    monkeypatch.setattr(command_line.os, "execv", lambda program, arguments: started.append(arguments))
+    monkeypatch.setattr(command_line, "HUGE_PAGES", tmp_path / "enabled")
+    (tmp_path / "enabled").write_text(mode)
+    monkeypatch.setenv("GLIBC_TUNABLES", before or "")
+    command_line.use_huge_pages()
+    assert started == ([[sys.executable, *sys.orig_argv[1:]]] if after else [])
+    assert os.environ["GLIBC_TUNABLES"] == (after or before or "")
+    command_line.use_huge_pages()
+    assert len(started) == bool(after)

@@ -71,10 +71,12 @@ class Polarized(Mechanism):
     def dense(
         self, features: int, name: str, kernel_init: nn.initializers.Initializer = kaiming_fan_in, bias: bool = False
     ) -> nn.Dense:
+        """A 1 x 1 convolution in our types."""
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         return nn.Dense(features, use_bias=bias, kernel_init=kernel_init, name=name, **types)
 
     def layer_norm(self) -> nn.LayerNorm:
+        """Layer normalisation over channels in our types."""
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name="norm", **types)
 
@@ -93,9 +95,11 @@ class ParallelPSA(Polarized):
         return x * (over_space(channel, x) + spatial[..., None].astype(x.dtype))
 
     def channel_logits(self, context: Float[Array, "B c"], channels: int) -> Float[Array, "B C"]:
+        """Back to all channels by one layer."""
         return self.dense(channels, "up", torch_uniform)(context)
 
     def spatial_logits(self, query: Float[Array, "B c"], value: Float[Array, "B *space c"]) -> Float[Array, "B *space"]:
+        """A softmax over positions, which the gate's sigmoid follows."""
         return spatial_softmax(weigh(query, value))
 
 
@@ -112,8 +116,10 @@ class SequentialPSA(Polarized):
         return x * self.spatial_gate(x)[..., None].astype(x.dtype)
 
     def channel_logits(self, context: Float[Array, "B c"], channels: int) -> Float[Array, "B C"]:
+        """Back to all channels by two layers with a normalisation between."""
         hidden = self.dense(reduced(context.shape[-1], 4), "fc1", torch_uniform, bias=True)(context)
         return self.dense(channels, "fc2", torch_uniform, bias=True)(nn.relu(self.layer_norm()(hidden)))
 
     def spatial_logits(self, query: Float[Array, "B c"], value: Float[Array, "B *space c"]) -> Float[Array, "B *space"]:
+        """The values' softmax over positions, weighted by the query."""
         return weigh(query, jax.nn.softmax(value, axis=tuple(range(1, value.ndim - 1))))

@@ -13,8 +13,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from attn_jax.attention.coordinate import strip
-from attn_jax.attention.ela import across
+from attn_jax.attention.coordinate import across, strip
 from attn_jax.attention.mechanism import Mechanism
 from attn_jax.errors import UserError
 from attn_jax.layers import Conv, GroupNorm, avg_pool, global_average, largest_divisor, over_space

@@ -48,9 +48,17 @@ class Geometry:
         strided = max(self.strides) > 1 and set(self.dilation) == {1} and one_device()
         return self.input_gradient_phases if strided else self.input_gradient
 
+    def fast_kernel_gradient(self) -> Callable[[Array, Array, Array], Array]:
+        """The formulation of the kernel's gradient that is the fastest on a CPU."""
+        return self.kernel_gradient_patches if self.few_elements() else self.kernel_gradient
+
+    def few_elements(self) -> bool:
+        """Whether a program may have a piece for each element of the window: 7 x 7 x 7 take a minute to compile."""
+        return math.prod(self.window) <= 128
+
     def _tiny(self, shape: tuple[int, ...]) -> bool:
         """Whether the output is so small that patches are faster."""
-        return max(self._out(shape)) <= 3
+        return max(self._out(shape)) <= 3 and self.few_elements()
 
     def _winograd(self, x: Array, kernel: Array) -> bool:
         """Whether Winograd's filtering applies and pays; with several devices a partitioner would gather its tiles."""

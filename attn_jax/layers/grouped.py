@@ -32,7 +32,7 @@ def convolve(
     def plain(x: Array, kernel: Array) -> Array:
         return geometry.convolve(x, kernel, groups)
 
-    if groups == x.shape[-1] == kernel.shape[-1]:
+    if groups == x.shape[-1] == kernel.shape[-1] and geometry.few_elements():
         return lax.platform_dependent(x, kernel, cpu=geometry.shifted_products, default=plain)
     return lax.platform_dependent(x, kernel, cpu=of_width(CPU_WIDTH), tpu=of_width(TPU_WIDTH), default=plain)
 

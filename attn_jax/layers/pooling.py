@@ -125,8 +125,8 @@ def maximum(x: Float[Array, "*shape"], axis: int | tuple[int, ...]) -> Float[Arr
 
 
 def _maximum_forward(x: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
-    # Without the barrier XLA may compute `x` once for the maximum and again, rounded otherwise, for the comparison: then
-    # none is equal (seen on several CPU devices, jax 0.10.2).
+    # Without the barrier XLA may compute `x` once for the maximum and again, rounded otherwise, for the comparison:
+    # then none is equal (seen on several CPU devices, jax 0.10.2).
     x = lax.optimization_barrier(x)
     largest = x.max(axis, keepdims=True)
     return largest.squeeze(axis), _first(x == largest, axis)
@@ -142,13 +142,10 @@ def _first(candidates: Array, axis: int | tuple[int, ...]) -> Array:
     By its number, and not by `argmax`, of which XLA gathers the parts where the axis is partitioned, and which takes a
     CPU several times as long.
     """
-    number, count = jnp.zeros((), jnp.int32), 1
-    for one in (axis,) if isinstance(axis, int) else axis:
-        number = number * candidates.shape[one] + lax.broadcasted_iota(
-            jnp.int32, candidates.shape, one % candidates.ndim
-        )
-        count *= candidates.shape[one]
-    return number == jnp.where(candidates, number, count).min(axis, keepdims=True)
+    axes = [one % candidates.ndim for one in ((axis,) if isinstance(axis, int) else axis)]
+    shape = [n if i in axes else 1 for i, n in enumerate(candidates.shape)]
+    number = jnp.arange(math.prod(shape), dtype=jnp.int32).reshape(shape)
+    return number == jnp.where(candidates, number, number.size).min(axis, keepdims=True)
 
 
 maximum.defvjp(_maximum_forward, _maximum_backward)

@@ -22,6 +22,7 @@ def position_table(
     The first call (`init`) stores it at the `size` of that call; at another size the stored one is interpolated
     linearly, end to end.
     """
+    table: Array
     if module.has_variable("params", name):
         table = module.get_variable("params", name)
     else:

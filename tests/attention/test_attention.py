@@ -120,10 +120,16 @@ def test_half_precision(name):
     module, half = attention.create(name), attention.create(name, dtype=jnp.bfloat16)
     variables = initialised(half, x.astype(jnp.bfloat16))
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} <= {jnp.dtype(jnp.float32)}
-    y = half.apply(variables, x.astype(jnp.bfloat16), train=False)
-    assert y.dtype == jnp.bfloat16
-    np.testing.assert_allclose(np.float32(y), module.apply(variables, x, train=False), atol=0.05, rtol=0.05)
-    assert module.apply(variables, x.astype(jnp.bfloat16), train=False).dtype == jnp.bfloat16
+
+    @jax.jit
+    def run(variables, x):
+        low = x.astype(jnp.bfloat16)
+        return [m.apply(variables, v, train=False) for m, v in ((half, low), (half, x), (module, low), (module, x))]
+
+    *low, wanted = run(variables, x)
+    assert [y.dtype for y in low] == [jnp.bfloat16] * 3
+    for y in low[:2]:
+        np.testing.assert_allclose(np.float32(y), wanted, atol=0.05, rtol=0.05)
 
 
 def test_import_is_light():

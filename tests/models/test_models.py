@@ -43,7 +43,7 @@ def test_resnet101_has_torchvisions_parameters():
     [
         ({"name": "resnet19"}, "'resnet19' is unknown. Did you mean 'resnet18'"),
         ({"stem": "smal"}, "'smal' is unknown. Did you mean 'small'"),
-        ({"attention": "sse"}, "'sse' is unknown. Did you mean 'se'"),
+        ({"attention": "sez"}, "'sez' is unknown. Did you mean 'se'"),
         ({"attention": "se", "attention_options": {"ratio": 4}}, "has no option 'ratio'"),
         ({"attention": "se", "placement": "blok"}, "'blok' is unknown. Did you mean 'block'"),
         ({"attention": "se", "placement": "conv"}, "SE keeps its input's shape.*not 'conv'"),

@@ -1,11 +1,14 @@
 """The grid expands to the product, in running order, and names what it does not know."""
 
 import itertools
+import pathlib
+import types
 
 import pytest
 
 from attn_jax.errors import UserError
 from attn_jax.study import grid
+from attn_jax.study.cell import make_cell
 from attn_jax.study.defaults import default_config
 
 
@@ -45,6 +48,14 @@ def test_values_reach_their_fields() -> None:
     assert resolved.optim.learning_rate == 0.5
     assert (resolved.data.name, resolved.data.path, resolved.data.phantom.seed) == ("b", "/b", 7)
     assert resolved.data.phantom.images == made.data.phantom.images
+
+
+def test_a_shuffled_mechanism_has_a_folder_and_a_key_of_its_own() -> None:
+    made = config(attention=("se", "shuffled:se", "shuffled:attn_jax.attention.se:SE"), dataset=("a",))
+    data = types.SimpleNamespace(digest="0", classes=("x", "y"), positive="x", ordinal=False)
+    cells = [make_cell(pathlib.Path(), point, grid.resolve(made, point), data) for point in grid.expand(made)]
+    assert [cell.slug for cell in cells] == ["a-se", "a-shuffled_se", "a-shuffled_SE"]
+    assert len({cell.key for cell in cells}) == 3
 
 
 def test_an_external_test_brings_its_training_along() -> None:

@@ -1,0 +1,51 @@
+"""Steps of a network with a mechanism, as pure functions of arrays, for those that compile or time them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import DTypeLike
+
+from attn_jax import models
+
+
+class Steps(NamedTuple):
+    """`train(params, statistics, state, images, labels)` gives the first three anew, one SGD step later;
+    `infer(params, statistics, images)` gives logits; `init(key)` the first three; `shapes` are those of all five."""
+
+    train: Callable[..., Any]
+    infer: Callable[..., Any]
+    init: Callable[..., Any]
+    shapes: tuple[Any, ...]
+
+
+def make(network: str, attention: str, *, batch: int, size: int = 224, dtype: DTypeLike = jnp.float32) -> Steps:
+    """Steps of `network` with 1000 classes that computes in `dtype`; its parameters are in float32."""
+    model: Any = models.create(network, num_classes=1000, attention=attention, dtype=dtype)
+    optimizer = optax.sgd(0.01, momentum=0.9)
+
+    def init(key):
+        variables = model.init(key, jnp.zeros((1, size, size, 3), dtype), train=False)
+        params, statistics = (variables[kind] for kind in ("params", "batch_stats"))
+        return params, statistics, optimizer.init(params)
+
+    def loss(params, statistics, images, labels):
+        logits, new = model.apply(
+            {"params": params, "batch_stats": statistics}, images, train=True, mutable=["batch_stats"]
+        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
+        return losses.mean(), new["batch_stats"]
+
+    def train(params, statistics, state, images, labels):
+        gradients, statistics = jax.grad(loss, has_aux=True)(params, statistics, images, labels)
+        updates, state = optimizer.update(gradients, state)
+        return optax.apply_updates(params, updates), statistics, state
+
+    def infer(params, statistics, images):
+        return model.apply({"params": params, "batch_stats": statistics}, images, train=False)
+
+    images = jax.ShapeDtypeStruct((batch, size, size, 3), dtype)
+    labels = jax.ShapeDtypeStruct((batch,), jnp.int32)
+    return Steps(train, infer, init, (*jax.eval_shape(init, jax.random.key(0)), images, labels))
