@@ -18,12 +18,12 @@ from timm.layers.squeeze_excite import SEModule
 from torch.fx.experimental import optimization
 
 # With the sizes, biases and fusions of our defaults.
-MECHANISMS: dict[str, Callable[[int], torch.nn.Module]] = {
-    "se": lambda c: SEModule(c, rd_channels=c // 16),
+MECHANISMS: dict[str, Callable[..., torch.nn.Module]] = {
+    "se": lambda c, **types: SEModule(c, rd_channels=c // 16, **types),
     "eca": EcaModule,
-    "cbam": lambda c: CbamModule(c, rd_channels=c // 16, mlp_bias=True),
-    "gc": lambda c: GlobalContext(c, fuse_add=True, fuse_scale=False, rd_channels=c // 16),
-    "coordinate": lambda c: CoordAttn(c, rd_channels=max(8, c // 32), bias=True),
+    "cbam": lambda c, **types: CbamModule(c, rd_channels=c // 16, mlp_bias=True, **types),
+    "gc": lambda c, **types: GlobalContext(c, fuse_add=True, fuse_scale=False, rd_channels=c // 16, **types),
+    "coordinate": lambda c, **types: CoordAttn(c, rd_channels=max(8, c // 32), bias=True, **types),
 }
 FORMATS = {"first": torch.contiguous_format, "last": torch.channels_last}
 Step = Callable[[], object]
