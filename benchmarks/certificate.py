@@ -34,14 +34,14 @@ HEAD = """# Certificate
 Made by `python benchmarks/certificate.py`; never edited by hand. One row is one mechanism with its defaults.
 
 - **parameters**, **GMACs**: of ResNet-50 with 1000 classes at 224 pixels, the mechanism in its usual place.
-- **forward**, **train**, **memory**: ResNet-18 at 224 pixels on a CPU, batch 16, float32: times of a forward pass and of
-  a training step, and what that step holds at its peak, each over that of `none`, with which it took turns.
-- **TPU bytes**: what a training step of ResNet-50 moves on one chip of a TPU v5e, by its compiler (bfloat16, batch 128),
-  over that of `none`.
+- **forward**, **train**, **memory**: ResNet-18 at 224 pixels on a CPU, batch 16, float32: times of a forward pass and
+  of a training step, and what that step holds at its peak, each over that of `none`, with which it took turns.
+- **TPU bytes**: what a training step of ResNet-50 moves on one chip of a TPU v5e, by its compiler (bfloat16, batch
+  128), over that of `none`.
 - **error**: the largest difference, of the largest number of each array, from another implementation's outputs and
   gradients, over all goldens of the mechanism and its variants.
-- **gathers**: whether the compiled mechanism or its gradient, over eight devices that share a batch, or over two by four
-  that share a batch and the rows of its images (`space`), gathers an activation; reasons below.
+- **gathers**: whether the compiled mechanism or its gradient, over eight devices that share a batch, or over two by
+  four that share a batch and the rows of its images (`space`), gathers an activation; reasons below.
 
 `–` is not measured yet; `*` was measured with another version of the mechanism's file or goldens.
 """
