@@ -4,7 +4,7 @@
 
 Measures what is missing in docs/certificate.json or older than the mechanism's file or goldens (`--all`: anew), writes
 docs/certificate.md and prints it. May be stopped at any time: each mechanism is stored when it is measured. A mechanism
-takes seconds for `static`, a minute or two for `timing` (leave the machine alone) and minutes for `tpu`.
+takes seconds for `static`, a minute or two for `timing` (leave the machine alone) and a minute or two for `tpu`.
 """
 
 import argparse
@@ -36,8 +36,8 @@ Made by `python benchmarks/certificate.py`; never edited by hand. One row is one
 - **parameters**, **GMACs**: of ResNet-50 with 1000 classes at 224 pixels, the mechanism in its usual place.
 - **forward**, **train**, **memory**: ResNet-18 at 224 pixels on a CPU, batch 16, float32: times of a forward pass and
   of a training step, and what that step holds at its peak, each over that of `none`, with which it took turns.
-- **TPU bytes**: what a training step of ResNet-50 moves on one chip of a TPU v5e, by its compiler (bfloat16, batch
-  128), over that of `none`.
+- **TPU bytes**: what a training step of the same network moves on one chip of a TPU v5e, by its compiler (bfloat16,
+  batch 128), over that of `none`.
 - **error**: the largest difference, of the largest number of each array, from another implementation's outputs and
   gradients, over all goldens of the mechanism and its variants.
 - **gathers**: whether the compiled mechanism or its gradient, over eight devices that share a batch, or over two by
@@ -127,7 +127,7 @@ def _line(cells: Iterable[str]) -> str:
 def measured(kind: str, names: list[str], tpu: Path) -> Iterator[dict[str, Any]]:
     """Runs the script of a kind of columns; yields each mechanism as soon as it is done."""
     command = [sys.executable, str(Path(__file__).with_name(SCRIPTS[kind])), *names]
-    command += ["--environment", str(tpu)] if kind == "tpu" else []
+    command += ["--json", "--network", "resnet18", "--environment", str(tpu)] if kind == "tpu" else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

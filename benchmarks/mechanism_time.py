@@ -2,8 +2,11 @@
 
     python benchmarks/mechanism_time.py se cbam
 
-Forward passes in evaluation and training steps of 16 images in float32, each in turn with the same of `none`, so that
+Forward passes in evaluation and training steps of 16 images in float32, in turn with the same of `none`, so that
 whatever else the machine does meets both; medians over the pairs. Prints a line of JSON for each mechanism.
+
+Every turn is two steps, of which the second counts: a network's first step after another's pays, with huge pages, a
+tenth more for new memory, and where two of the same alternate it is always the same one that pays.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from attn_jax.command_line import use_huge_pages
 
@@ -45,7 +49,8 @@ def build(attention: str) -> tuple[dict[str, Step], int]:
 
 
 def milliseconds(step: Step) -> float:
-    """How long one step takes."""
+    """How long a step takes after another of its kind."""
+    step()
     start = time.perf_counter()
     step()
     return 1e3 * (time.perf_counter() - start)
@@ -55,8 +60,7 @@ def compare(own: dict[str, Step], none: dict[str, Step], pairs: int) -> dict[str
     """Medians of each kind of step, in milliseconds, and of its ratio to `none`'s."""
     found: dict[str, float] = {}
     for kind, step in own.items():
-        step(), none[kind]()
-        times = [(milliseconds(none[kind]), milliseconds(step)) for _ in range(pairs)]
+        times = [(milliseconds(none[kind]), milliseconds(step)) for _ in range(pairs + 1)][1:]
         found[kind] = statistics.median(mine for _, mine in times)
         found[f"{kind} ratio"] = statistics.median(mine / base for base, mine in times)
     return found
@@ -73,12 +77,14 @@ def main() -> None:
     use_huge_pages()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="+", help="mechanisms, or none")
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--pairs", type=int, default=5)
     options = parser.parse_args()
 
     import jax
 
-    ran = f"{processor()}, {len(os.sched_getaffinity(0))} cores, jax {jax.__version__}, {datetime.date.today()}"
+    cores = len(os.sched_getaffinity(0))
+    shared = f"{cores} core{'s' if cores > 1 else ''}"
+    ran = f"{processor()}, {shared}, jax {jax.__version__}, {datetime.date.today()}"
     none, none_held = build("none")
     for name in options.names:
         own, held = (none, none_held) if name == "none" else build(name)

@@ -13,11 +13,13 @@ from attn_jax import models
 
 class Steps(NamedTuple):
     """`train(params, statistics, state, images, labels)` gives the first three anew, one SGD step later;
-    `infer(params, statistics, images)` gives logits; `init(key)` the first three; `shapes` are those of all five."""
+    `infer(params, statistics, images)` gives logits; `init(key)` the first three; `shapes` are those of all five;
+    `looked()` gives the shapes of what the network's mechanisms give back."""
 
     train: Callable[..., Any]
     infer: Callable[..., Any]
     init: Callable[..., Any]
+    looked: Callable[[], Any]
     shapes: tuple[Any, ...]
 
 
@@ -46,6 +48,18 @@ def make(network: str, attention: str, *, batch: int, size: int = 224, dtype: DT
     def infer(params, statistics, images):
         return model.apply({"params": params, "batch_stats": statistics}, images, train=False)
 
+    def looked():
+        def is_mechanism(module, _):
+            return (module.name or "").endswith("attention")
+
+        def run(params, statistics, images):
+            variables = {"params": params, "batch_stats": statistics}
+            options = {"capture_intermediates": is_mechanism, "mutable": ["intermediates"]}
+            return model.apply(variables, images, train=False, **options)[1]
+
+        return jax.eval_shape(run, *shapes[:2], images)
+
     images = jax.ShapeDtypeStruct((batch, size, size, 3), dtype)
     labels = jax.ShapeDtypeStruct((batch,), jnp.int32)
-    return Steps(train, infer, init, (*jax.eval_shape(init, jax.random.key(0)), images, labels))
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    return Steps(train, infer, init, looked, (*shapes, images, labels))

@@ -2,15 +2,19 @@
 
     python benchmarks/step_time.py --models resnet18 resnet50 --attention none se eca cbam gc coordinate
 
-All networks of a model take turns, one step each, ours and timm's in turn, so that whatever else the machine does meets
-all; medians over the rounds. timm runs in an environment of its own (`--timm`, made there with pip if it is missing),
-with as many threads, in the fastest of its memory formats, and for inference with its batch normalisation folded where
-that is faster. A step is forward, backward and an SGD update in float32, or a forward pass in evaluation. The cost of a
-mechanism is what its step takes beyond that of the same side's `none`, with a 95 % bootstrap interval over the rounds.
+All networks of a model take turns, ours and timm's in turn, so that whatever else the machine does meets all; medians
+over the rounds. The first step of a turn, which pays for memory that another network left, does not count; of training
+the next one does, of inference the mean of the next four. timm runs in an environment of its own (`--timm`, made there
+with pip if it is missing), with as many threads, in the faster of its memory formats, and for inference with its batch
+normalisation folded where that is faster; variants within a tenth of the fastest take part in the rounds.
+
+A step is forward, backward and an SGD update in float32, or a forward pass in evaluation. The cost of a mechanism is
+what its step takes beyond that of the same side's `none`, with a 95 % bootstrap interval over the rounds.
 """
 
 import argparse
 import contextlib
+import itertools
 import os
 import platform
 import subprocess
@@ -23,6 +27,8 @@ import numpy as np
 
 Step = Callable[[], object]
 Ask = Callable[..., str]
+COUNT = {"train": 1, "infer": 4}
+"""Steps that are timed together."""
 
 
 def ours(name: str, attention: str, size: int, batch: int) -> dict[str, Step]:
@@ -62,11 +68,13 @@ def ours(name: str, attention: str, size: int, batch: int) -> dict[str, Step]:
     return {"train": train, "infer": lambda: jax.block_until_ready(forward(variables, images))}
 
 
-def seconds(step: Step) -> float:
-    """How long one step takes."""
-    start = time.perf_counter()
+def seconds(step: Step, count: int) -> float:
+    """How long a step takes after another of its kind: the mean of `count`."""
     step()
-    return time.perf_counter() - start
+    start = time.perf_counter()
+    for _ in range(count):
+        step()
+    return (time.perf_counter() - start) / count
 
 
 @contextlib.contextmanager
@@ -93,23 +101,31 @@ def timm_side(environment: Path, threads: int) -> Iterator[Ask]:
 
 def measure(ask: Ask, name: str, arms: list[str], size: int, batch: int, rounds: int) -> dict[str, np.ndarray]:
     """Seconds [rounds, ours and timm's] of each arm's steps, by `"kind arm"`; prints timm's chosen variants."""
-    mine, theirs, times = {}, {}, {}
+
+    def ask_seconds(kind: str, arm: str, variant: str) -> float:
+        return float(ask(kind, name, arm, variant, COUNT[kind]))
+
+    mine, theirs = {}, {}
     for arm in arms:
         mine[arm] = ours(name, arm, size, batch)
         variants = [key.split("\t") for key in ask("make", name, arm, size, batch).split(";")]
         for kind, step in mine[arm].items():
             step()
-            tried = {v: min(float(ask(kind, name, arm, v)) for _ in range(2)) for k, v in variants if k == kind}
-            theirs[kind, arm] = min(tried, key=tried.__getitem__)
-            times[f"{kind} {arm}"] = np.zeros((rounds, 2))
-        print(f"# {name} {arm}: timm trains in {theirs['train', arm]}, infers in {theirs['infer', arm]}", flush=True)
-    for round_ in range(rounds):
-        for kind in ("train", "infer"):
-            for arm in arms:
-                pair = seconds(mine[arm][kind]), float(ask(kind, name, arm, theirs[kind, arm]))
-                times[f"{kind} {arm}"][round_] = pair
+            tried = {v: min(ask_seconds(kind, arm, v) for _ in range(2)) for k, v in variants if k == kind}
+            theirs[kind, arm] = [v for v in tried if tried[v] <= 1.1 * min(tried.values())]
+    times: dict[tuple[str, str], list[list[float]]] = {key: [] for key in theirs}
+    for _ in range(rounds):
+        for kind, arm in itertools.product(COUNT, arms):
+            turns = [seconds(mine[arm][kind], COUNT[kind]), *(ask_seconds(kind, arm, v) for v in theirs[kind, arm])]
+            times[kind, arm].append(turns)
     ask("forget", "", "")
-    return times
+    chosen = {}
+    for (kind, arm), turns in times.items():
+        medians = np.median(turns, axis=0)
+        best = int(medians[1:].argmin()) + 1
+        print(f"# {name} {arm}: timm's fastest to {kind} is {theirs[kind, arm][best - 1]}", flush=True)
+        chosen[f"{kind} {arm}"] = np.array(turns)[:, [0, best]]
+    return chosen
 
 
 def cost(arm: np.ndarray, none: np.ndarray) -> tuple[float, float, float]:

@@ -1,7 +1,8 @@
 """timm's side of step_time.py: answers a line of standard input with a line of output. Runs in timm's environment.
 
-`make MODEL ATTENTION SIZE BATCH` builds a network in every variant; `KIND MODEL ATTENTION VARIANT` runs one step and
-answers its seconds. Variants are the memory formats and, for inference, batch normalisation folded into convolutions.
+`make MODEL ATTENTION SIZE BATCH` builds a network in every variant; `KIND MODEL ATTENTION VARIANT COUNT` runs a step
+and answers the mean seconds of COUNT more. Variants are the memory formats and, for inference, batch normalisation
+folded into convolutions.
 """
 
 import sys
@@ -70,9 +71,12 @@ def serve() -> None:
             print("forgotten", flush=True)
         else:
             step = known[name, attention][command, rest[0]]
-            start = time.perf_counter()
+            count = int(rest[1])
             step()
-            print(time.perf_counter() - start, flush=True)
+            start = time.perf_counter()
+            for _ in range(count):
+                step()
+            print((time.perf_counter() - start) / count, flush=True)
 
 
 if __name__ == "__main__":

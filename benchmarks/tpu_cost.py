@@ -1,10 +1,15 @@
 """What the TPU compiler says of a training step on one chip of a v5e: bytes moved, operations, memory.
 
-    python benchmarks/tpu_cost.py se cbam
+    python benchmarks/tpu_cost.py none se eca gc cbam
 
 No TPU is needed, only `jax[tpu]`, in an environment of its own (`--environment`, made there with pip if it is missing).
-The step is ResNet-50's at 224 pixels with a mechanism (`none` for none), in bfloat16 with 128 images. Prints a line of
-JSON for each; one takes minutes.
+The step is that of a network at 224 pixels with a mechanism (`none` for none), in bfloat16 with 128 images. Prints a
+line for each, with its bytes over those of `none` where that came first; one takes minutes.
+
+A pass is one reading or writing of all that the mechanisms of the network give back, in bfloat16: the bytes beyond
+those of `none` are given in passes too, since a mechanism that is fused perfectly still needs some. A channel gate
+needs about three in a training step: one forward, for the means that the gate needs before anything is multiplied, and
+two backward, for the gate's gradient (the input times the output's gradient, before either is used).
 """
 
 import argparse
@@ -14,10 +19,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = Path.home() / ".cache" / "attn_jax" / "tpu"
-NETWORK, BATCH, CHIP = "resnet50", 128, "v5e:2x2"
+BATCH, CHIP = 128, "v5e:2x2"
 
 
 def python_of(environment: Path) -> Path:
@@ -31,8 +37,8 @@ def python_of(environment: Path) -> Path:
     return python
 
 
-def measure(attention: str) -> dict[str, float]:
-    """Bytes, operations and memory of the compiled step. Runs in the environment."""
+def measure(network: str, attention: str) -> dict[str, float]:
+    """Bytes, operations and memory of the compiled step, and the bytes of a pass. Runs in the environment."""
     import jax
     import jax.numpy as jnp
     import network_step
@@ -40,7 +46,7 @@ def measure(attention: str) -> dict[str, float]:
     from jax.sharding import SingleDeviceSharding
 
     chip = topologies.get_topology_desc(platform="tpu", topology_name=CHIP).devices[0]
-    step = network_step.make(NETWORK, attention, batch=BATCH, dtype=jnp.bfloat16)
+    step = network_step.make(network, attention, batch=BATCH, dtype=jnp.bfloat16)
     place = SingleDeviceSharding(chip)
     jitted = jax.jit(step.train, donate_argnums=(0, 1, 2), in_shardings=place, out_shardings=place)
     compiled = jitted.lower(*step.shapes).compile()
@@ -49,30 +55,58 @@ def measure(attention: str) -> dict[str, float]:
         "bytes": cost["bytes accessed"],
         "flops": cost["flops"],
         "memory": memory.temp_size_in_bytes + memory.argument_size_in_bytes,
+        "pass": sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(step.looked())),
     }
 
 
-def serve(names: list[str]) -> None:
-    """Prints the lines. Runs in the environment."""
+def serve(network: str, names: list[str]) -> None:
+    """Prints a line of JSON for each. Runs in the environment."""
     import jax
     import libtpu
 
-    ran = f"jax {jax.__version__}, libtpu {libtpu.__version__}, {datetime.date.today()}"
+    ran = f"{network}, jax {jax.__version__}, libtpu {libtpu.__version__}, {datetime.date.today()}"
     for name in names:
-        print(json.dumps({"name": name, "measured": measure(name), "ran": ran}), flush=True)
+        print(json.dumps({"name": name, "measured": measure(network, name), "ran": ran}), flush=True)
+
+
+def table(lines: list[dict]) -> None:
+    """Prints a line for each mechanism."""
+    print(f"{lines[0]['ran']}; TPU v5e, bfloat16, batch {BATCH}, 224 px")
+    print(f"{'attention':<12}{'GB a step':>10}{'over none':>10}{'passes':>8}{'memory, GB':>12}")
+    none = next((line["measured"]["bytes"] for line in lines if line["name"] == "none"), None)
+    for line in lines:
+        found = line["measured"]
+        print(f"{line['name']:<12}{found['bytes'] / 1e9:>10.2f}", end="")
+        ratio, passes = "", ""
+        if none is not None:
+            ratio = f"{found['bytes'] / none:.3f}"
+            passes = f"{(found['bytes'] - none) / found['pass']:.1f}" if found["pass"] else ""
+        print(f"{ratio:>10}{passes:>8}{found['memory'] / 1e9:>12.2f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="+", help="mechanisms, or none")
+    parser.add_argument("--network", default="resnet50")
+    parser.add_argument("--json", action="store_true", help="a line of JSON for each, as soon as it is done")
     parser.add_argument("--environment", type=Path, default=ENVIRONMENT)
     options = parser.parse_args()
     # The compiler asks for a TPU's surroundings and, left alone, for a server that knows them.
     surroundings = {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
     environment = {**os.environ, **surroundings, "PYTHONPATH": str(ROOT)}
-    command = [str(python_of(options.environment)), __file__, "--serve", *options.names]
-    sys.exit(subprocess.run(command, env=environment, stderr=subprocess.DEVNULL).returncode)
+    command = [str(python_of(options.environment)), __file__, "--serve", options.network, *options.names]
+    lines = []
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(json.loads(line))
+            if options.json:
+                print(line, end="", flush=True)
+    if lines and not options.json:
+        table(lines)
+    sys.exit(process.returncode)
 
 
 if __name__ == "__main__":
-    serve(sys.argv[2:]) if sys.argv[1:2] == ["--serve"] else main()
+    serve(sys.argv[2], sys.argv[3:]) if sys.argv[1:2] == ["--serve"] else main()

@@ -164,7 +164,8 @@ def create(mechanism: str | Callable[..., nn.Module] | None, **options: object) 
     Args:
         mechanism: a name in `MECHANISMS`, `"package.module:Class"`, either of them after `"shuffled:"`, a class or
             function that returns a linen module, or `"none"` or `None` for no mechanism.
-        **options: the mechanism's fields (`reduction=8`); what is not given keeps the default of the paper's code.
+        **options: the mechanism's fields (`reduction=8`); what is not given keeps the class's default; the head
+            of its file says where that is not the authors' code.
 
     Raises:
         UserError: nothing has this name, or an option is not a field of the mechanism.

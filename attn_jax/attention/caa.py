@@ -14,7 +14,6 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.attention.mechanism import Mechanism
-from attn_jax.errors import UserError
 from attn_jax.layers import BatchNorm, Conv, avg_pool
 from attn_jax.layers.initializers import torch_uniform
 
@@ -40,11 +39,6 @@ class CAA(Mechanism):
     axis_name: str | None = None
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
-
-    def __post_init__(self) -> None:
-        if self.kernel_size % 2 != 1:
-            raise UserError(f"attention 'caa': kernel_size={self.kernel_size!r} is even; an odd one keeps the size")
-        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:

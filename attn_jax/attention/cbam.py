@@ -18,15 +18,16 @@ from attn_jax.layers import BatchNorm, Conv, GateMLP, global_average, global_max
 class CBAM(Mechanism):
     """Scales channels by a gate from their means and maxima over space, then positions by one from those over channels.
 
-    Sows both gates, `"channel"` [B, C] and `"spatial"` [B, *space]. At initialisation the spatial gate is one half
-    everywhere (the scale of its normalisation starts at zero) and the channel gates lie near one half: it about
-    quarters its input.
+    `use_bias` is that of the perceptron behind the channel gate. Sows both gates, `"channel"` [B, C] and `"spatial"`
+    [B, *space]. At initialisation the spatial gate is one half everywhere (the scale of its normalisation starts at
+    zero) and the channel gates lie near one half: it about quarters its input.
     """
 
     usual_placement: ClassVar[str] = "block"
 
     reduction: int = 16
     kernel_size: int = 7
+    use_bias: bool = True
     axis_name: str | None = None
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
@@ -36,7 +37,8 @@ class CBAM(Mechanism):
         x = x.astype(self.dtype or x.dtype)
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         pooled = jnp.stack([global_average(x), global_max(x)])
-        channel = self.look("channel", jax.nn.sigmoid(GateMLP(self.reduction, name="mlp", **types)(pooled).sum(0)))
+        mlp = GateMLP(self.reduction, self.use_bias, name="mlp", **types)
+        channel = self.look("channel", jax.nn.sigmoid(mlp(pooled).sum(0)))
         x = x * over_space(channel, x)
 
         logits = Conv(1, self.kernel_size, name="conv", **types)(channel_pool(x))

@@ -1,7 +1,8 @@
 """Coordinate Attention for Efficient Mobile Network Design, arXiv 2103.02907.
 
-As the authors' code: at least 8 hidden channels, biased layers. The paper's two strips are for images; one strip for
-each spatial axis is our extension to volumes.
+As the authors' code: at least 8 hidden channels, biased layers. Their MobileNetV2 has it behind the depthwise
+convolution; here it stands where others do, behind the branch's last normalisation. The paper's two strips are for
+images; one strip for each spatial axis is our extension to volumes.
 """
 
 import functools

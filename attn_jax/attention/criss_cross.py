@@ -35,6 +35,7 @@ class CrissCross(Mechanism):
 
     usual_placement: ClassVar[str] = "stage"
     usual_stages: ClassVar[tuple[int, ...]] = (4,)
+    starts_as_identity: ClassVar[bool] = True
 
     reduction: int = 8
     recurrence: int = 2

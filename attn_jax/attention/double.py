@@ -29,6 +29,7 @@ class Double(Mechanism):
 
     usual_placement: ClassVar[str] = "stage"
     usual_stages: ClassVar[tuple[int, ...]] = (3,)
+    starts_as_identity: ClassVar[bool] = True
 
     reduction: int = 4
     dtype: DTypeLike | None = None

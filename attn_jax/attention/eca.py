@@ -14,7 +14,6 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.attention.mechanism import Mechanism
-from attn_jax.errors import UserError
 from attn_jax.layers import Conv, global_average, over_space
 from attn_jax.layers.initializers import torch_uniform
 
@@ -35,11 +34,6 @@ class ECA(Mechanism):
     kernel_size: int | None = None
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
-
-    def __post_init__(self) -> None:
-        if self.kernel_size is not None and (self.kernel_size < 1 or self.kernel_size % 2 == 0):
-            raise UserError(f"attention 'eca': kernel_size={self.kernel_size!r} is neither odd and positive nor None")
-        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:

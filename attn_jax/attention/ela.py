@@ -43,8 +43,6 @@ class ELA(Mechanism):
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        if self.kernel_size % 2 != 1:
-            raise UserError(f"attention 'ela': kernel_size={self.kernel_size!r} is even; an odd one keeps the size")
         if self.form not in ("timm", "authors"):
             raise UserError(f"attention 'ela': form={self.form!r} is neither 'timm' nor 'authors'")
         super().__post_init__()

@@ -36,6 +36,11 @@ class GC(Mechanism):
             raise UserError(f"attention 'gc': fusion={self.fusion!r} is neither 'add' nor 'mul'")
         super().__post_init__()
 
+    @property
+    def starts_as_identity(self) -> bool:
+        """Whether it leaves its input as it is at initialisation."""
+        return self.fusion == "add"
+
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
         x = x.astype(self.dtype or x.dtype)

@@ -29,6 +29,7 @@ class GCT(Mechanism):
     """
 
     usual_placement: ClassVar[str] = "block"
+    starts_as_identity: ClassVar[bool] = True
 
     mode: str = "l2"
     dtype: DTypeLike | None = None

@@ -1,8 +1,9 @@
 """Gather-Excite: Exploiting Feature Context in Convolutional Neural Networks, arXiv 1810.12348.
 
 As the authors' models: convolutions start by He's initialisation, one with a kernel as large as the map is not padded
-(timm's is), and theta plus has a ReLU between the convolutions and its perceptron (timm's has none). Where theirs fit
-maps of one size, that kernel is interpolated here for others.
+(timm's is), and theta plus has a ReLU between the convolutions and its perceptron (timm's has none). The perceptron
+starts as PyTorch's layers do, theirs with a deviation of 0.01. Where theirs fit maps of one size, that kernel is
+interpolated here for others.
 """
 
 import functools

@@ -43,8 +43,6 @@ class LambdaLayer(Mechanism):
         for field, value in (("heads", self.heads), ("depth", self.depth)):
             if value < 1:
                 raise UserError(f"attention 'lambda': {field}={value!r} must be at least 1")
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            raise UserError(f"attention 'lambda': kernel_size={self.kernel_size!r} must be odd, to have a centre")
         super().__post_init__()
 
     @nn.compact

@@ -17,7 +17,7 @@ from attn_jax.layers.initializers import kaiming_fan_in, kaiming_fan_out
 
 
 class LKA(Mechanism):
-    """Multiplies by a convolution of 23 x 23, decomposed into depthwise 5 x 5, depthwise 7 x 7 dilated by 3, and 1 x 1.
+    """Multiplies by what depthwise 5 x 5, depthwise 7 x 7 dilated by 3 and 1 x 1 make of it, in place of a 21 x 21.
 
     The product is of second degree in `x`: twice the input gives four times the output, from the start. Sows the
     factors, `"full"` [B, *space, C].

@@ -5,18 +5,39 @@ from collections.abc import Callable
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from attn_jax.errors import UserError
+
 Layout = tuple[int, ...] | Callable[[Float[Array, "B K N M"]], Float[Array, "B K *queries_and_space"]]
 """How the tokens of a map lie in the image: `(*queries, *space)`, which its last two axes are cut into, or a function
 of the map to [B, K, *queries, *space]; `queries` is one axis where they have no place in the image."""
+
+NUMBERS: dict[str, tuple[Callable[[int], bool], str]] = {
+    "kernel_size": (lambda size: size >= 1 and size % 2 == 1, "an odd number from 1 on, which has a centre"),
+    "reduction": (lambda factor: factor >= 1, "at least 1: the channels are divided by it"),
+    "dilation": (lambda step: step >= 1, "at least 1"),
+}
+"""What fields of these names may be."""
 
 
 class Mechanism(nn.Module):
     """A linen module from `x` [B, *space, C] to the same shape that shows what it looks at.
 
     Subclasses pass each map through `look` and use what comes back. They may set, as class variables,
-    `usual_placement` (`"block"`, `"stage"` or `"conv"`) and `usual_stages`, and `normalised` where they replace a
-    convolution and end in a normalisation and activation of their own.
+    `usual_placement` (`"block"`, `"stage"` or `"conv"`) and `usual_stages` (of a ResNet's four; other networks take
+    theirs of the same strides), `starts_as_identity` where they leave their input as it is at initialisation, and
+    `normalised` where they replace a convolution and end in a normalisation and activation of their own.
+
+    Raises:
+        UserError: a field of one of these names has a number that makes no sense: `kernel_size` is not odd, `reduction`
+            or `dilation` is less than 1.
     """
+
+    def __post_init__(self) -> None:
+        for field, (fits, wanted) in NUMBERS.items():
+            value = getattr(self, field, None)
+            if value is not None and not fits(value):
+                raise UserError(f"attention {type(self).__name__}: {field}={value!r} is not {wanted}")
+        super().__post_init__()
 
     def look(self, kind: str, map: Float[Array, "B *map"], layout: Layout | None = None) -> Float[Array, "B *map"]:
         """Sows `map` into the collection `"attention"` and returns it, or what a wrapper puts in its place.

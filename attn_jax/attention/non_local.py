@@ -21,7 +21,8 @@ from attn_jax.layers import BatchNorm, reduced
 class NonLocal(Mechanism):
     """Adds to each position what it finds at all others, weighted by a softmax of their similarities.
 
-    `pool` is the window of a max-pooling of keys and values; axes shorter than it become one. Sows the weights,
+    `pool` is the window of a max-pooling of keys and values; axes shorter than it become one, what is left over at the
+    end of an axis is no key. Sows the weights,
     `"token"` [B, 1, N, M]: of N positions, in row-major order, over the M that pooling leaves. The last layer starts at
     zero (with `batch_norm` its scale does): at initialisation this is the identity.
 
@@ -31,6 +32,7 @@ class NonLocal(Mechanism):
 
     usual_placement: ClassVar[str] = "stage"
     usual_stages: ClassVar[tuple[int, ...]] = (3,)
+    starts_as_identity: ClassVar[bool] = True
 
     reduction: int = 2
     use_bias: bool = False

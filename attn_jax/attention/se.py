@@ -1,4 +1,7 @@
-"""Squeeze-and-Excitation Networks, arXiv 1709.01507; both layers of the gate are biased, as in the authors' code."""
+"""Squeeze-and-Excitation Networks, arXiv 1709.01507.
+
+Both layers of the gate are biased, as in the authors' code; many others leave the biases out (`use_bias=False`).
+"""
 
 from typing import ClassVar
 
@@ -21,12 +24,13 @@ class SE(Mechanism):
     usual_placement: ClassVar[str] = "block"
 
     reduction: int = 16
+    use_bias: bool = True
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
         x = x.astype(self.dtype or x.dtype)
-        mlp = GateMLP(self.reduction, dtype=self.dtype, param_dtype=self.param_dtype, name="mlp")
+        mlp = GateMLP(self.reduction, self.use_bias, dtype=self.dtype, param_dtype=self.param_dtype, name="mlp")
         gate = self.look("channel", jax.nn.sigmoid(mlp(global_average(x))))
         return x * over_space(gate, x)

@@ -1,6 +1,7 @@
 """SimAM: A Simple, Parameter-Free Attention Module for Convolutional Neural Networks, ICML 2021 (PMLR 139:11863).
 
-As published, but for maps of one position, where the authors' code divides by zero.
+As published, but for maps of one position, where the authors' code divides by zero. In the authors' ResNets it stands
+behind the 3 x 3 convolution, before its normalisation; here where others do, behind the branch's last.
 """
 
 import math

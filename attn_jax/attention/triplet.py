@@ -12,7 +12,6 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.attention.mechanism import Mechanism
-from attn_jax.errors import UserError
 from attn_jax.layers import BatchNorm, Conv, maximum
 
 
@@ -36,11 +35,6 @@ class Triplet(Mechanism):
     axis_name: str | None = None
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
-
-    def __post_init__(self) -> None:
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            raise UserError(f"attention 'triplet': kernel_size={self.kernel_size!r} is not an odd number from 1 on")
-        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:

@@ -18,13 +18,18 @@ from attn_jax.errors import UserError
 def attention_maps(model: nn.Module, variables: Any, images: Float[Array, "B *space C"]) -> dict[str, dict[str, Array]]:
     """The maps of one batch by the mechanism's path and their kind, empty where nothing is sown.
 
-    Kinds are `"channel"`, `"spatial"`, `"full"`, `"token"` and `"branch"`, as each mechanism says; of a mechanism that
-    ran more than once, or sows several maps of a kind, the last.
+    Kinds are `"channel"`, `"spatial"`, `"full"`, `"token"` and `"branch"`, as each mechanism says; where one sows
+    several maps of a kind, the second is `"spatial 2"` and so on.
     """
     found: dict[str, dict[str, Array]] = {}
     for path, sown in flatten_dict(_sown(model, variables, images)).items():
-        found.setdefault("/".join(path[:-1]), {})[path[-1]] = sown[-1]
+        maps = found.setdefault("/".join(path[:-1]), {})
+        maps |= {_numbered(path[-1], i): map for i, map in enumerate(sown)}
     return found
+
+
+def _numbered(kind: str, before: int) -> str:
+    return f"{kind} {before + 1}" if before else kind
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -69,8 +74,8 @@ def attention_pictures(
     drawn = AttentionPictures({}, {})
     for path, kinds in attention_maps(model, variables, images).items():
         for kind, sown in kinds.items():
-            if kind in ("spatial", "full"):
-                placed = sown if kind == "spatial" else sown.mean(-1)
+            if kind.startswith(("spatial", "full")):
+                placed = sown if kind.startswith("spatial") else sown.mean(-1)
             elif (layout := layouts.get((path, kind))) is not None:
                 placed = received(lay_out(sown, layout), size, query)
             else:
@@ -99,7 +104,7 @@ def received(
 
 
 def _layouts(model: nn.Module, variables: Any, images: Array) -> dict[tuple[str, str], Layout | None]:
-    """How each mechanism says its last map of a kind lies in the image; nothing is computed."""
+    """How each mechanism says its maps lie in the image, by their kinds; nothing is computed."""
     found: dict[tuple[str, str], Layout | None] = {}
 
     def tap(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
@@ -108,7 +113,8 @@ def _layouts(model: nn.Module, variables: Any, images: Array) -> dict[tuple[str,
         return call(*args, **kwargs)
 
     def note(path: str, kind: str, map: Array, layout: Layout | None = None) -> None:
-        found[path, kind] = layout
+        before = sum(other.partition(" ")[0] == kind for known, other in found if known == path)
+        found[path, _numbered(kind, before)] = layout
 
     with nn.intercept_methods(tap):
         jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, images)

@@ -34,9 +34,10 @@ def largest_divisor(channels: int, at_most: int) -> int:
 
 
 class GateMLP(nn.Module):
-    """Channels to `channels // reduction`, ReLU, and back; both layers are biased."""
+    """Channels to `channels // reduction`, ReLU, and back; `use_bias` is both layers'."""
 
     reduction: int
+    use_bias: bool = True
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
 
@@ -44,6 +45,7 @@ class GateMLP(nn.Module):
     def __call__(self, pooled: Float[Array, "*batch C"]) -> Float[Array, "*batch C"]:
         channels = pooled.shape[-1]
         settings: dict[str, Any] = {
+            "use_bias": self.use_bias,
             "kernel_init": torch_uniform,
             "dtype": self.dtype,
             "param_dtype": self.param_dtype,

@@ -125,11 +125,24 @@ def maximum(x: Float[Array, "*shape"], axis: int | tuple[int, ...]) -> Float[Arr
 
 
 def _maximum_forward(x: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
-    # Without the barrier XLA may compute `x` once for the maximum and again, rounded otherwise, for the comparison:
-    # then none is equal (seen on several CPU devices, jax 0.10.2).
-    x = lax.optimization_barrier(x)
+    dtype, x = x.dtype, _settled(x)
     largest = x.max(axis, keepdims=True)
-    return largest.squeeze(axis), _first(x == largest, axis)
+    return largest.squeeze(axis).astype(dtype), _first(x == largest, axis)
+
+
+def _settled(x: Array) -> Array:
+    """`x` in at least float32, the same in all that use it: else none might equal the largest.
+
+    XLA may compute `x` once for the maximum and again, rounded otherwise, for the comparison. On several CPU devices
+    (jax 0.10.2) it does not where `x` is stored. The TPU's compiler compares what it has not rounded to bfloat16 unless
+    it is told to, which costs no traffic, as storing would.
+    """
+    wide, own = jnp.promote_types(x.dtype, jnp.float32), jnp.finfo(x.dtype)
+    return lax.platform_dependent(
+        x,
+        cpu=lambda x: lax.optimization_barrier(x).astype(wide),
+        default=lambda x: lax.reduce_precision(x.astype(wide), own.nexp, own.nmant),
+    )
 
 
 def _maximum_backward(axis: int | tuple[int, ...], first: Array, gradient: Array) -> tuple[Array]:

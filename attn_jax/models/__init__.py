@@ -4,9 +4,9 @@ model = models.create("resnet18", num_classes=2, attention="cbam", stem="small")
 logits = model.apply(variables, images, train=False)
 
 Every network has the fields that `create` fills, `STEMS` (what its field `stem` may be), `stages` (the numbers of those
-that may get a mechanism), `feature_layer` (the module whose output class activation maps are drawn from) and
-`torch_name`, from a module's path to its name in PyTorch. The path of its first convolution begins with `stem`, that of
-its last layer is `head`.
+that may get a mechanism), `STRIDES` (of the image after each of them, with the stem `"imagenet"`), `feature_layer` (the
+module whose output class activation maps are drawn from) and `torch_name`, from a module's path to its name in PyTorch.
+The path of its first convolution begins with `stem`, that of its last layer is `head`.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ def create(
     attention: str | Callable[..., nn.Module] | None = "none",
     attention_options: dict[str, Any] | None = None,
     placement: str | None = None,
-    stages: Sequence[int] | None = None,
+    stages: Sequence[int] = (),
     identity_start: bool = False,
     stem: str = "imagenet",
     width: float = 1.0,
@@ -63,9 +63,9 @@ def create(
 ) -> nn.Module:
     """Makes the network `name` with `attention` (see `attn_jax.attention.create`) in the places asked for.
 
-    `placement` is `"block"`, `"stage"` or `"conv"`, `stages` are those that get it; None is what is usual for the
-    mechanism. `identity_start` makes every mechanism begin as the identity (`slot.FromIdentity`), so that it does not
-    disturb pretrained weights. The other arguments are the network's fields.
+    `placement` is `"block"`, `"stage"` or `"conv"`, `stages` are those that get it; None and `()` are what is usual for
+    the mechanism. `identity_start` makes every mechanism begin as the identity (`slot.FromIdentity`), so that it does
+    not disturb pretrained weights. The other arguments are the network's fields.
 
     Raises:
         UserError: an unknown name, option, placement, stage or stem, or a mechanism that does not fit the placement.
@@ -83,5 +83,5 @@ def create(
     if stem not in network.STEMS:
         raise UserError(f"stem {stem!r} is unknown.{did_you_mean(stem, network.STEMS)}")
     template = create_attention(attention, **(attention_options or {}))
-    chosen = None if stages is None else tuple(stages)
-    return network.clone(attention=make_slot(template, placement, chosen, network.stages, identity_start))
+    slot = make_slot(template, placement, tuple(stages), network.STRIDES, identity_start)
+    return network.clone(attention=slot)

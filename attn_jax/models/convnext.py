@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from attn_jax.errors import UserError
 from attn_jax.layers import Conv, DropPath, global_average
-from attn_jax.models.slot import Slot
+from attn_jax.models.slot import RESNET_STRIDES, Slot
 
 normal = nn.initializers.normal(0.02)
 """The authors cut it off at plus and minus 2, a hundred standard deviations."""
@@ -78,6 +78,7 @@ class ConvNeXt(nn.Module):
     param_dtype: DTypeLike = jnp.float32
 
     STEMS: ClassVar[tuple[str, ...]] = ("imagenet", "small")
+    STRIDES: ClassVar[tuple[int, ...]] = RESNET_STRIDES
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -94,7 +95,7 @@ class ConvNeXt(nn.Module):
         outer, *inner = path.split("/")
         if block := re.fullmatch(r"stage(\d)_block(\d+)", outer):
             outer = f"features.{2 * int(block[1]) - 1}.{int(block[2]) - 1}"
-            return ".".join([outer, *(_BLOCK_NAMES.get(name, name) for name in inner)])
+            return ".".join([outer, *(_BLOCK_NAMES.get(name, name) for name in inner[:1]), *inner[1:]])
         return _NAMES.get(path, path.replace("/", "."))
 
     @nn.compact

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from attn_jax.layers import BatchNorm, Conv, avg_pool, global_average, max_pool
 from attn_jax.layers.initializers import kaiming_fan_in, torch_uniform
-from attn_jax.models.slot import Slot
+from attn_jax.models.slot import RESNET_STRIDES, Slot
 
 
 class DenseLayer(nn.Module):
@@ -65,6 +65,7 @@ class DenseNet(nn.Module):
     param_dtype: DTypeLike = jnp.float32
 
     STEMS: ClassVar[tuple[str, ...]] = ("imagenet", "small")
+    STRIDES: ClassVar[tuple[int, ...]] = RESNET_STRIDES
 
     @property
     def stages(self) -> tuple[int, ...]:

@@ -41,6 +41,7 @@ class EfficientNet(nn.Module):
     param_dtype: DTypeLike = jnp.float32
 
     STEMS: ClassVar[tuple[str, ...]] = ("imagenet", "small")
+    STRIDES: ClassVar[tuple[int, ...]] = (2, 4, 8, 16, 16, 32, 32)
     # Of each stage: expansion, window, channels, blocks, strides of the first.
     TABLE: ClassVar[tuple[tuple[int, int, int, int, int], ...]] = (
         (1, 3, 16, 1, 1),
@@ -71,9 +72,9 @@ class EfficientNet(nn.Module):
         stage, number = int(block[1]), int(block[2]) - 1
         if self.lite:
             outer = f"_blocks.{sum(blocks for *_, blocks, _ in self.TABLE[: stage - 1]) + number}"
-            return ".".join([outer, *(_LITE_BLOCK_NAMES.get(name, name) for name in inner)])
+            return ".".join([outer, *(_LITE_BLOCK_NAMES.get(name, name) for name in inner[:1]), *inner[1:]])
         names = _FIRST_BLOCK_NAMES if stage == 1 else _BLOCK_NAMES
-        return ".".join([f"features.{stage}.{number}", *(names.get(name, name) for name in inner)])
+        return ".".join([f"features.{stage}.{number}", *(names.get(name, name) for name in inner[:1]), *inner[1:]])
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B K"]:

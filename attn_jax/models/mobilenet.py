@@ -130,6 +130,7 @@ class MobileNetV2(nn.Module):
     param_dtype: DTypeLike = jnp.float32
 
     STEMS: ClassVar[tuple[str, ...]] = ("imagenet", "small")
+    STRIDES: ClassVar[tuple[int, ...]] = (2, 4, 8, 16, 16, 32, 32)
     # Of each stage: expansion, channels, blocks, strides of the first.
     TABLE: ClassVar[tuple[tuple[int, int, int, int], ...]] = (
         (1, 16, 1, 1),
@@ -158,7 +159,7 @@ class MobileNetV2(nn.Module):
             stage, number = int(block[1]), int(block[2])
             before = sum(blocks for _, _, blocks, _ in self.TABLE[: stage - 1])
             names = _BLOCK_NAMES if self.TABLE[stage - 1][0] > 1 else _FIRST_BLOCK_NAMES
-            return ".".join([f"features.{before + number}", *(names.get(name, name) for name in inner)])
+            return ".".join([f"features.{before + number}", *(names.get(name, name) for name in inner[:1]), *inner[1:]])
         return _NAMES.get(path, path.replace("/", "."))
 
     @nn.compact

@@ -72,6 +72,7 @@ class VGG(nn.Module):
     param_dtype: DTypeLike = jnp.float32
 
     STEMS: ClassVar[tuple[str, ...]] = ("imagenet", "small")
+    STRIDES: ClassVar[tuple[int, ...]] = (1, 2, 4, 8, 16)
 
     @property
     def stages(self) -> tuple[int, ...]:

@@ -55,7 +55,7 @@ def make_model(config: ConfigDict, outputs: int) -> nn.Module:
         attention=options.attention,
         attention_options=None if plain else options.attention_options.to_dict(),
         placement=None if plain else options.placement or None,
-        stages=tuple(options.stages) or None,
+        stages=options.stages,
         identity_start=options.identity_start and not plain,
         stem=options.stem,
         width=options.width,

@@ -108,6 +108,8 @@ def _mistake(config: ConfigDict, point: grid.Point, traced: dict[str, Any | User
         with _naming("config.augment"):
             Augment.from_config(resolved.augment)
         _check_optimizer(resolved.optim, _traced(resolved, traced))
+        if resolved.optim.freeze and not (resolved.optim.unfreeze_epoch or resolved.model.weights):
+            raise UserError("config.optim.freeze holds what chance made; name a file in config.model.weights")
     except UserError as error:
         return str(error)
     return None

@@ -15,6 +15,23 @@ from attn_jax.errors import UserError
 NAMES = tuple(attention.MECHANISMS)
 # Their definition has two axes.
 FLAT = ("fca",)
+# How many maps of which kind each shows.
+ONE = {kind: {kind: 1} for kind in ("channel", "spatial", "full", "token", "branch")}
+SOWN = {
+    **dict.fromkeys(("se", "ese", "eca", "ge", "srm", "gct", "fca", "cse", "random_gate"), ONE["channel"]),
+    **dict.fromkeys(("sse", "gc", "gate"), ONE["spatial"]),
+    **dict.fromkeys(
+        ("nam", "sge", "bam", "triplet", "coordinate", "simam", "shuffle", "ema", "ela", "caa"), ONE["full"]
+    ),
+    "lka": ONE["full"],
+    **dict.fromkeys(("scse", "cbam", "mca", "psa_p", "psa_s"), {"channel": 1, "spatial": 1}),
+    "scsa": {"full": 1, "token": 1, "channel": 1},
+    "lsk": {"spatial": 2, "full": 1},
+    **dict.fromkeys(("non_local", "external", "aa", "mhsa", "halo", "lambda"), ONE["token"]),
+    **dict.fromkeys(("double", "criss_cross", "dual"), {"token": 2}),
+    **dict.fromkeys(("sk", "split"), ONE["branch"]),
+    **dict.fromkeys(("identity", "bottleneck"), {}),
+}
 KINDS = {"channel": (2, 32), "spatial": (2, 4, 3), "full": (2, 4, 3, 32)}
 
 
@@ -62,6 +79,9 @@ def test_names_callables_and_paths():
         (dict, {}, "makes a dict"),
         (lambda: None, {"a": 1}, "cannot be made"),
         ("gc", {"fusion": "sum"}, "neither 'add' nor 'mul'"),
+        ("cbam", {"kernel_size": 4}, "CBAM: kernel_size=4 is not an odd number"),
+        ("se", {"reduction": 0}, "SE: reduction=0 is not at least 1"),
+        ("bam", {"dilation": 0}, "BAM: dilation=0 is not at least 1"),
     ],
 )
 def test_mistakes_get_one_clear_line(mechanism, options, message):
@@ -88,7 +108,7 @@ def test_keeps_the_shape_and_has_finite_gradients(name, shape):
 
         return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True, allow_int=True)(variables, x)
 
-    for inputs in (x, jnp.zeros_like(x)):
+    for inputs in (x, jnp.zeros_like(x), jnp.full_like(x, 0.1)):
         (_, y), gradients = loss_and_gradients(variables, inputs)
         assert y.shape == x.shape and y.dtype == x.dtype
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
@@ -103,6 +123,7 @@ def test_evaluation_changes_nothing_and_maps_are_sown_on_request(name):
         lambda v, x: (module.apply(v, x, train=False), module.apply(v, x, train=False, mutable=["attention"]))
     )(variables, x)
     np.testing.assert_array_equal(y, same)
+    assert {kind: len(sown) for kind, sown in state.get("attention", {}).items()} == SOWN[name]
     for kind, sown in state.get("attention", {}).items():
         for maps in jax.tree.leaves(sown):
             if kind == "token":
@@ -124,9 +145,17 @@ def test_half_precision(name):
     @jax.jit
     def run(variables, x):
         low = x.astype(jnp.bfloat16)
-        return [m.apply(variables, v, train=False) for m, v in ((half, low), (half, x), (module, low), (module, x))]
 
-    *low, wanted = run(variables, x)
+        def loss(variables, x):
+            y, _ = half.apply(variables, x, train=True, mutable=["batch_stats"])
+            return (y.astype(jnp.float32) ** 2).sum()
+
+        gradients = jax.grad(loss, argnums=(0, 1))(variables, low)
+        pairs = ((half, low), (half, x), (module, low), (module, x))
+        return [m.apply(variables, v, train=False) for m, v in pairs], gradients
+
+    (*low, wanted), gradients = run(variables, x)
+    assert all(np.isfinite(np.float32(leaf)).all() for leaf in jax.tree.leaves(gradients))
     assert [y.dtype for y in low] == [jnp.bfloat16] * 3
     for y in low[:2]:
         np.testing.assert_allclose(np.float32(y), wanted, atol=0.05, rtol=0.05)

@@ -238,7 +238,7 @@ def test_fca_has_its_authors_grids_at_224_to_416_pixels():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("eca", {"kernel_size": 4}, "'eca': kernel_size=4 is neither odd and positive nor None"),
+        ("eca", {"kernel_size": 4}, "ECA: kernel_size=4 is not an odd number"),
         ("ge", {"variant": "theta+"}, "'ge': variant='theta\\+' is none of 'theta_minus', 'theta', 'theta_plus'"),
         ("ge", {"extent": 3}, "'ge': extent=3 is none of 0, 2, 4, 8"),
         ("gct", {"mode": "l3"}, "'gct': mode='l3' is neither 'l2' nor 'l1'"),

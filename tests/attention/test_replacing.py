@@ -232,7 +232,7 @@ def test_parameters_of_published_networks(network, mechanism, options, count):
         ("halo", {"halo_size": -1}, "'halo': halo_size=-1 must be at least 0"),
         ("halo", {"block_size": 7, "strides": 2}, "'halo': block_size=7 is not a multiple of 2 strides"),
         ("lambda", {"depth": 0}, "'lambda': depth=0"),
-        ("lambda", {"kernel_size": 8}, "'lambda': kernel_size=8 must be odd"),
+        ("lambda", {"kernel_size": 8}, "LambdaLayer: kernel_size=8 is not an odd number"),
     ],
 )
 def test_mistakes_get_one_clear_line(name, options, message):

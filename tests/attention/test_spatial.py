@@ -113,7 +113,7 @@ def test_number_of_parameters(name, shape, count):
     assert sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(variables.get("params", {}))) == count
 
 
-OPTIONS = {"shuffle": {"groups": 4}}
+OPTIONS = {"shuffle": {"groups": 4}, "gc": {"reduction": 4}}
 RANDOM = np.random.default_rng(3)
 X = RANDOM.standard_normal((3, 6, 6, 32)).astype(np.float32)
 OTHER = RANDOM.standard_normal(X.shape).astype(np.float32)
@@ -154,6 +154,8 @@ HOLDING = {
     "sse": {FLIPS, TURNS, NO_PLACES, PLACE, IMAGE},
     "cse": {FLIPS, TURNS, NO_PLACES, IMAGE},
     "scse": {FLIPS, TURNS, NO_PLACES, IMAGE},
+    "cbam": {IMAGE},
+    "gc": {FLIPS, TURNS, NO_PLACES, IMAGE},
     "bam": {IMAGE},
     "triplet": {IMAGE},
     "coordinate": {FLIPS, IMAGE},
@@ -239,7 +241,7 @@ def test_scse_passes_one_gradient_where_its_two_results_are_equal():
     [
         ("scse", {"fusion": "mul"}, "'scse': fusion='mul' is neither 'max' nor 'add'"),
         ("bam", {"fusion": "max"}, "'bam': fusion='max' is neither 'mul' nor 'add'"),
-        ("triplet", {"kernel_size": 4}, "'triplet': kernel_size=4 is not an odd number"),
+        ("triplet", {"kernel_size": 4}, "Triplet: kernel_size=4 is not an odd number"),
         ("simam", {"e_lambda": 0.0}, "'simam': e_lambda=0.0 is not above 0"),
     ],
 )

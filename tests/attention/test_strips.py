@@ -239,10 +239,10 @@ def test_computes_in_the_type_asked_for(name):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("ela", {"kernel_size": 4}, "'ela': kernel_size=4 is even"),
+        ("ela", {"kernel_size": 4}, "ELA: kernel_size=4 is not an odd number"),
         ("ela", {"form": "paper"}, "'ela': form='paper' is neither 'timm' nor 'authors'"),
         ("ema", {"factor": 0}, "'ema': factor=0 is the number of groups, at least 1"),
-        ("caa", {"kernel_size": 10}, "'caa': kernel_size=10 is even"),
+        ("caa", {"kernel_size": -3}, "CAA: kernel_size=-3 is not an odd number"),
         ("scsa", {"heads": 0}, "'scsa': heads=0 is not at least 1"),
         ("scsa", {"window": 0}, "'scsa': window=0 is not at least 1"),
         ("psa_s", {"form": "timm"}, "'psa_s': form='timm' is neither 'code' nor 'paper'"),

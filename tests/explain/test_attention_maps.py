@@ -36,7 +36,8 @@ def test_maps_by_path_and_kind():
     maps = attention_maps(Net(), {}, images)
     assert set(maps) == {"low", "high", "shared"} and set(maps["low"]) == {"spatial", "channel"}
     np.testing.assert_allclose(maps["high"]["spatial"], images.mean(axis=-1) + 2)
-    np.testing.assert_allclose(maps["shared"]["channel"], 2 * (images.mean(axis=(1, 2)) + 2))
+    for kind, factor in (("channel", 1), ("channel 2", 2)):
+        np.testing.assert_allclose(maps["shared"][kind], factor * (images.mean(axis=(1, 2)) + 2))
     assert attention_maps(Net(gated=False), {}, images) == {}
 
 

@@ -28,6 +28,9 @@ CASES = {
     "3x3 wide": ((2, 7, 5, 33), 40, (3, 3), (1, 1), (1, 1), (1, 1)),
     "3x3 valid": ((2, 6, 7, 32), 32, (3, 3), (1, 1), (0, 0), (1, 1)),
     "3x3 on even": ((2, 8, 4, 32), 32, (3, 3), (1, 1), (2, 1), (1, 1)),
+    "planes": ((3, 9, 8, 2), 1, (7, 7), (1, 1), (3, 3), (1, 1)),
+    "planes, dilated": ((2, 9, 8, 2), 2, (3, 3), (1, 1), (4, 1), (2, 2)),
+    "planes of a volume": ((2, 4, 5, 6, 1), 3, (3, 1, 3), (1, 1, 1), (0, 0, 1), (1, 1, 1)),
     "stride 3": ((2, 10, 11, 4), 5, (5, 2), (3, 2), (2, 0), (1, 1)),
     "stride above window": ((2, 9, 7, 3), 4, (1, 2), (2, 3), (0, 0), (1, 1)),
 }
@@ -59,6 +62,9 @@ def test_every_formulation_equals_xla_forward_and_in_both_gradients(name, monkey
     if (window, strides, dilation) == ((3, 3), (1, 1), (1, 1)):
         forward.append(how.convolve_winograd)
         backward.append(how.input_gradient_winograd)
+    if "planes" in name:
+        forward.append(how.convolve_planes)
+        backward.append(how.input_gradient_planes)
     if set(dilation) == {1}:
         backward.append(how.input_gradient_phases)
 

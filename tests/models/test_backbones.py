@@ -200,11 +200,31 @@ def test_stages_are_the_networks():
     with pytest.raises(UserError, match=r"stages: 5 is none of the network's stages 1, 2, 3, 4$"):
         models.create("densenet121", num_classes=2, attention="se", stages=(5,))
 
-    class Late(Probe):
-        usual_stages: ClassVar[tuple[int, ...]] = (4, 5)
 
-    assert models.create("densenet121", num_classes=2, attention=Late).attention.stages == (4,)
-    assert models.create("vgg16_bn", num_classes=2, attention=Late).attention.stages == (4, 5)
+@pytest.mark.parametrize(
+    ("name", "usual", "block", "stage"),
+    [
+        ("densenet121", (3, 4), (3, 4), (3, 4)),
+        ("efficientnet_lite0", (3, 4), (4, 5, 6, 7), (5, 7)),
+        ("mobilenet_v2", (1,), (2,), (2,)),
+        ("vgg16_bn", (1, 2), (3, 4), (3, 4)),
+        ("vgg16_bn", (3, 4), (5,), (5,)),
+    ],
+)
+def test_usual_stages_are_those_of_a_resnets_strides(name, usual, block, stage):
+    class Usual(Probe):
+        usual_stages: ClassVar[tuple[int, ...]] = usual
+
+    for placement, wanted in (("block", block), ("stage", stage)):
+        assert models.create(name, num_classes=2, attention=Usual, placement=placement).attention.stages == wanted
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_strides_are_those_of_the_stages(name):
+    model = models.create(name, num_classes=2, width=1 / 8, attention=Probe, placement="stage")
+    seen = flat(shapes(model, 64, 64, 3)["params"])
+    for stage, stride in enumerate(model.STRIDES, start=1):
+        assert seen[f"stage{stage}_attention/seen"][0] == 64 // stride
 
 
 @pytest.mark.parametrize("stem", ["imagenet", "small"])

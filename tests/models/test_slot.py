@@ -11,7 +11,9 @@ import pytest
 from flax import linen as nn
 
 from attn_jax import models
+from attn_jax.attention import MECHANISMS, create
 from attn_jax.errors import UserError
+from attn_jax.models.slot import make_slot
 
 
 class Told(nn.Module):
@@ -83,8 +85,31 @@ def test_a_replacement_elsewhere_is_refused():
         models.create("resnet18", num_classes=2, attention=Replacement, placement="block")
 
 
+@pytest.mark.parametrize("name", [name for name, made in MECHANISMS.items() if "strides" not in made.__annotations__])
+def test_every_mechanism_can_start_as_the_identity_and_leave_it(name):
+    """Its output is the input, and some parameter has a gradient: else it would stay the identity."""
+    module = make_slot(create(name), identity_start=True).make(None, "attention")
+    rng = np.random.default_rng(0)
+    x, weights = (jnp.asarray(rng.standard_normal((2, 6, 5, 16)), jnp.float32) for _ in range(2))
+
+    @jax.jit
+    def run():
+        variables = module.init(jax.random.key(0), x, train=False)
+        params = variables.pop("params", {})
+
+        def loss(params):
+            y, _ = module.apply({"params": params, **variables}, x, train=True, mutable=list(variables))
+            return (weights * y).sum(), y
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    gradients, y = run()
+    np.testing.assert_array_equal(y, x)
+    assert name == "identity" or any(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradients))
+
+
 def test_no_attention_is_the_plain_network():
-    assert places(attention="none") == {} == places(attention="se", stages=())
+    assert places(attention="none") == {}
 
 
 def test_networks_with_equal_options_are_equal_and_hashable():
