@@ -118,6 +118,7 @@ def make_parts(config: ConfigDict, data: Prepared) -> Parts:
         batch_size=options.batch_size,
         accumulate=options.accumulate,
         ema_decay=options.ema_decay,
+        frozen=() if config.optim.unfreeze_epoch else tuple(config.optim.freeze),
     )
     with progress.task("initialising the network"):
         state = states.create(

@@ -53,6 +53,7 @@ def make_engine(
     devices: Sequence[jax.Device] | None = None,
     accumulate: int = 1,
     ema_decay: float = 0.0,
+    frozen: tuple[str, ...] = (),
 ) -> Engine:
     """Builds the steps for the devices there are.
 
@@ -70,7 +71,8 @@ def make_engine(
     build = {"jit": _jit_engine, "pmap": _pmap_engine}.get(parallel)
     if build is None:
         raise UserError(f'training.parallel={parallel!r} is unknown; use "jit" or "pmap".')
-    steps = functools.partial(make_train_step, model, task, optimizer, accumulate=accumulate, ema_decay=ema_decay)
+    options: dict[str, Any] = {"accumulate": accumulate, "ema_decay": ema_decay, "frozen": frozen}
+    steps = functools.partial(make_train_step, model, task, optimizer, **options)
     return build(steps, functools.partial(make_predict_step, model, task), chosen)
 
 

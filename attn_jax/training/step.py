@@ -25,6 +25,7 @@ def make_train_step(
     *,
     accumulate: int = 1,
     ema_decay: float = 0.0,
+    frozen: tuple[str, ...] = (),
 ) -> TrainStep:
     """`(state, batch) -> (state, metrics)`, the same numbers under `jit` over a mesh and under `pmap`.
 
@@ -35,6 +36,7 @@ def make_train_step(
         axis_name: the mapped axis under `pmap`: losses, gradients and batch statistics are reduced over it.
         accumulate: parts the batch is cut into, one after the other, whose gradients make one update.
         ema_decay: of the moving average of the parameters, where the state keeps one.
+        frozen: modules whose path starts so get no gradient, which below the first that moves is not computed at all.
 
     The metrics are `loss` (weighted mean over the global batch) and `grad_norm`.
     """
@@ -44,6 +46,9 @@ def make_train_step(
         return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
     def loss(params: Any, batch_stats: Any, state: TrainState, number: jax.Array, part: Batch) -> tuple[jax.Array, Any]:
+        params = {
+            module: jax.lax.stop_gradient(own) if module.startswith(frozen) else own for module, own in params.items()
+        }
         variables = {"params": params, "batch_stats": batch_stats, "constants": state.constants}
         keys = example_keys(state.rng, state.step, part["index"])
         return task.loss(model, variables, part, keys, _dropout_key(state, number))
