@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from attn_jax.attention.mechanism import Mechanism
 from attn_jax.errors import UserError
-from attn_jax.layers import over_space, reduced
+from attn_jax.layers import channel_dot, over_space, reduced, weighted_sum
 from attn_jax.layers.initializers import kaiming_fan_in, torch_uniform
 
 
@@ -47,10 +47,12 @@ class GC(Mechanism):
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         channels = x.shape[-1]
         hidden = reduced(channels, self.reduction)
-        logits = nn.Dense(1, kernel_init=kaiming_fan_in, name="mask", **types)(x)[..., 0]
+        mask = nn.Dense(1, kernel_init=kaiming_fan_in, dot_general=channel_dot, name="mask", **types)
+        logits = mask(x)[..., 0]
         weights = self.look("spatial", spatial_softmax(logits))
 
-        y = nn.Dense(hidden, kernel_init=torch_uniform, name="fc1", **types)(pool(x, weights))
+        pooled = weighted_sum(x, weights).astype(x.dtype)
+        y = nn.Dense(hidden, kernel_init=torch_uniform, name="fc1", **types)(pooled)
         y = nn.relu(nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name="norm", **types)(y))
         y = over_space(nn.Dense(channels, kernel_init=nn.initializers.zeros, name="fc2", **types)(y), x)
         return x + y if self.fusion == "add" else x * jax.nn.sigmoid(y)
@@ -60,12 +62,3 @@ def spatial_softmax(logits: Float[Array, "B *space"]) -> Float[Array, "B *space"
     """Softmax over all positions of an image, in at least float32."""
     wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     return jax.nn.softmax(wide, axis=tuple(range(1, logits.ndim)))
-
-
-def pool(x: Float[Array, "B *space C"], weights: Float[Array, "B *space"]) -> Float[Array, "B C"]:
-    """The weighted sum over space, summed in the type of `weights`."""
-    flat = (x.shape[0], -1)
-    context = jnp.einsum(
-        "bnc,bn->bc", x.reshape(*flat, x.shape[-1]), weights.reshape(flat), preferred_element_type=weights.dtype
-    )
-    return context.astype(x.dtype)

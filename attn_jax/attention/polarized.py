@@ -19,10 +19,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.attention.ema import weigh
-from attn_jax.attention.gc import pool, spatial_softmax
+from attn_jax.attention.gc import spatial_softmax
 from attn_jax.attention.mechanism import Mechanism
 from attn_jax.errors import UserError
-from attn_jax.layers import global_average, over_space, reduced
+from attn_jax.layers import global_average, over_space, reduced, weighted_sum
 from attn_jax.layers.initializers import kaiming_fan_in, torch_uniform
 
 
@@ -49,7 +49,8 @@ class Polarized(Mechanism):
     def channel_gate(self, x: Float[Array, "B *space C"]) -> Float[Array, "B C"]:
         """From half the channels, pooled by a softmax map."""
         weights = spatial_softmax(self.dense(1, "channel_query")(x)[..., 0])
-        context = pool(self.dense(reduced(x.shape[-1], 2), "channel_value")(x), weights)
+        values = self.dense(reduced(x.shape[-1], 2), "channel_value")(x)
+        context = weighted_sum(values, weights).astype(values.dtype)
         if self.form == "paper":
             logits = self.layer_norm()(self.dense(x.shape[-1], "up", torch_uniform)(context))
         else:

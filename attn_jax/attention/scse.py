@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from attn_jax.attention.mechanism import Mechanism
 from attn_jax.errors import UserError
-from attn_jax.layers import GateMLP, global_average, over_space
+from attn_jax.layers import GateMLP, channel_dot, global_average, over_space
 from attn_jax.layers.initializers import torch_uniform
 
 
@@ -47,7 +47,7 @@ class SCSE(Mechanism):
         x = x.astype(self.dtype or x.dtype)
         mlp = GateMLP(self.reduction, name="mlp", **types)
         channel = self.look("channel", jax.nn.sigmoid(mlp(global_average(x))))
-        logits = nn.Dense(1, kernel_init=torch_uniform, name="fc", **types)(x)
+        logits = nn.Dense(1, kernel_init=torch_uniform, dot_general=channel_dot, name="fc", **types)(x)
         spatial = self.look("spatial", jax.nn.sigmoid(logits)[..., 0])
         by_channel, by_position = x * over_space(channel, x), x * spatial[..., None].astype(x.dtype)
         return by_channel + by_position if self.fusion == "add" else larger(by_channel, by_position)

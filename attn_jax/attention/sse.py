@@ -3,7 +3,7 @@
 The layer is biased, as in the authors' code.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.attention.mechanism import Mechanism
+from attn_jax.layers import channel_dot
 from attn_jax.layers.initializers import torch_uniform
 
 
@@ -29,6 +30,7 @@ class SSE(Mechanism):
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *space C"]:
         x = x.astype(self.dtype or x.dtype)
-        logits = nn.Dense(1, kernel_init=torch_uniform, dtype=self.dtype, param_dtype=self.param_dtype, name="fc")(x)
+        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        logits = nn.Dense(1, kernel_init=torch_uniform, dot_general=channel_dot, name="fc", **types)(x)
         gate = self.look("spatial", jax.nn.sigmoid(logits)[..., 0])
         return x * gate[..., None].astype(x.dtype)

@@ -7,6 +7,7 @@ from attn_jax.layers.norm import BatchNorm, GroupNorm
 from attn_jax.layers.pooling import avg_pool, global_average, global_max, max_pool, maximum
 from attn_jax.layers.position import position_table
 from attn_jax.layers.resize import resize_linear, resize_nearest
+from attn_jax.layers.vector import channel_dot, weighted_sum
 
 __all__ = [
     "BatchNorm",
@@ -16,6 +17,7 @@ __all__ = [
     "GateMLP",
     "GroupNorm",
     "avg_pool",
+    "channel_dot",
     "convolve",
     "global_average",
     "global_max",
@@ -27,4 +29,5 @@ __all__ = [
     "reduced",
     "resize_linear",
     "resize_nearest",
+    "weighted_sum",
 ]

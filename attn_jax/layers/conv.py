@@ -89,7 +89,8 @@ def _forward(geometry: Geometry, x: Array, kernel: Array) -> tuple[Array, tuple[
 def _backward(geometry: Geometry, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
     dx = _on_platform(geometry.fast_input_gradient(x, kernel), geometry.input_gradient, x, kernel, dy)
-    dkernel = _on_platform(geometry.fast_kernel_gradient(kernel), geometry.kernel_gradient, x, kernel, dy)
+    ways = {"cpu": geometry.fast_kernel_gradient(kernel), "tpu": geometry.tpu_kernel_gradient(kernel)}
+    dkernel = lax.platform_dependent(x, kernel, dy, default=geometry.kernel_gradient, **ways)
     return dx, dkernel
 
 

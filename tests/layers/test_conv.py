@@ -62,9 +62,11 @@ def test_every_formulation_equals_xla_forward_and_in_both_gradients(name, monkey
     if (window, strides, dilation) == ((3, 3), (1, 1), (1, 1)):
         forward.append(how.convolve_winograd)
         backward.append(how.input_gradient_winograd)
+    to_kernel = [how.kernel_gradient]
     if "planes" in name:
         forward.append(how.convolve_planes)
         backward.append(how.input_gradient_planes)
+        to_kernel.append(how.kernel_gradient_planes)
     if set(dilation) == {1}:
         backward.append(how.input_gradient_phases)
 
@@ -83,7 +85,7 @@ def test_every_formulation_equals_xla_forward_and_in_both_gradients(name, monkey
         return (
             (y, [ours, *(formulation(x, kernel) for formulation in forward)]),
             (dx, [dx_ours, *(formulation(x, kernel, dy) for formulation in backward)]),
-            (dkernel, [dkernel_ours, how.kernel_gradient(x, kernel, dy), *products]),
+            (dkernel, [dkernel_ours, *(formulation(x, kernel, dy) for formulation in to_kernel), *products]),
         )
 
     # On one device other formulations are chosen than on the eight of this suite.
