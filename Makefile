@@ -35,7 +35,7 @@ lock:
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --upgrade pyproject.toml --output-file constraints.txt
 
-# Takes the machine for itself for about half an hour; step_time makes a PyTorch environment of its own (5.5 GB).
+# Takes the machine for itself for about an hour; step_time makes a PyTorch environment of its own (5.5 GB).
 BENCHMARKS = decode phantom pipeline report step_time
 bench: $(STAMP)
 	{ echo "# Benchmarks"; echo; echo "Made by \`make bench\`; each block is what the script printed."; \

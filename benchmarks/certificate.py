@@ -4,7 +4,7 @@
 
 Measures what is missing in docs/certificate.json or older than the mechanism's file or goldens (`--all`: anew), writes
 docs/certificate.md and prints it. May be stopped at any time: each mechanism is stored when it is measured. A mechanism
-takes seconds for `static`, a minute or two for `timing` (leave the machine alone) and a minute or two for `tpu`.
+takes seconds for `static`, minutes for `timing` (leave the machine alone) and for `tpu`.
 """
 
 import argparse

@@ -4,9 +4,9 @@
 
 Each combination is traced, forward and backward, which finds whether shapes fit, whether the mechanism stands where it
 was asked for and whether every operation can be differentiated. Networks are an eighth as wide, for images of 32
-pixels, with one block in a stage; those that then are the same count once. Convolutions and
-pooling have their plain formulation. Prints a line for each network, one for each combination that fails, and ends
-with 1 if any did. tests/models/test_combinations.py does it for every pair of choices.
+pixels, with one block in a stage (VGG's first has two); those that then are the same count once. Convolutions and
+pooling have their plain formulation. Prints a line for each network, one for each combination that fails, and ends with
+1 if any did. tests/models/test_combinations.py does it for every pair of choices.
 """
 
 import argparse

@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,43 +25,15 @@ NETWORK, BATCH = "resnet18", 16
 Step = Callable[[], object]
 
 
-def build(attention: str) -> tuple[dict[str, Step], int]:
-    """The compiled steps, and the bytes that the training step holds at its peak, arguments included."""
-    import jax
-    import jax.numpy as jnp
-    import network_step
-
-    steps = network_step.make(NETWORK, attention, batch=BATCH)
-    params, batch_stats, _, images, labels = steps.shapes
-    train = jax.jit(steps.train, donate_argnums=(0, 1, 2)).lower(*steps.shapes).compile()
-    infer = jax.jit(steps.infer).lower(params, batch_stats, images).compile()
-    batch = jax.random.normal(jax.random.key(1), images.shape), jnp.arange(BATCH, dtype=labels.dtype)
-    kept = jax.jit(steps.init)(jax.random.key(0))
-    trained = [jax.tree.map(jnp.copy, kept)]
-
-    def train_once() -> None:
-        trained[:] = [jax.block_until_ready(train(*trained[0], *batch))]
-
-    memory = train.memory_analysis()
-    held = memory.temp_size_in_bytes + memory.argument_size_in_bytes
-    return {"forward": lambda: jax.block_until_ready(infer(*kept[:2], batch[0])), "train": train_once}, held
-
-
-def milliseconds(step: Step) -> float:
-    """How long a step takes after another of its kind."""
-    step()
-    start = time.perf_counter()
-    step()
-    return 1e3 * (time.perf_counter() - start)
-
-
 def compare(own: dict[str, Step], none: dict[str, Step], pairs: int) -> dict[str, float]:
     """Medians of each kind of step, in milliseconds, and of its ratio to `none`'s."""
+    from network_step import seconds
+
     found: dict[str, float] = {}
-    for kind, step in own.items():
-        times = [(milliseconds(none[kind]), milliseconds(step)) for _ in range(pairs + 1)][1:]
-        found[kind] = statistics.median(mine for _, mine in times)
-        found[f"{kind} ratio"] = statistics.median(mine / base for base, mine in times)
+    for name, kind in (("forward", "infer"), ("train", "train")):
+        times = [(seconds(none[kind]), seconds(own[kind])) for _ in range(pairs + 1)][1:]
+        found[name] = 1e3 * statistics.median(mine for _, mine in times)
+        found[f"{name} ratio"] = statistics.median(mine / base for base, mine in times)
     return found
 
 
@@ -81,13 +52,14 @@ def main() -> None:
     options = parser.parse_args()
 
     import jax
+    from network_step import compiled
 
     cores = len(os.sched_getaffinity(0))
     shared = f"{cores} core{'s' if cores > 1 else ''}"
     ran = f"{processor()}, {shared}, jax {jax.__version__}, {datetime.date.today()}"
-    none, none_held = build("none")
+    none, none_held = compiled(NETWORK, "none", batch=BATCH)
     for name in options.names:
-        own, held = (none, none_held) if name == "none" else build(name)
+        own, held = (none, none_held) if name == "none" else compiled(NETWORK, name, batch=BATCH)
         measured: dict[str, Any] = {
             **compare(own, none, options.pairs),
             "memory": held,

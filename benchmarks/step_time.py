@@ -19,7 +19,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,52 +28,6 @@ Step = Callable[[], object]
 Ask = Callable[..., str]
 COUNT = {"train": 1, "infer": 4}
 """Steps that are timed together."""
-
-
-def ours(name: str, attention: str, size: int, batch: int) -> dict[str, Step]:
-    """Our training and inference step, compiled."""
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    from attn_jax import models
-
-    model = models.create(name, num_classes=10, attention=attention)
-    images = jnp.asarray(np.random.default_rng(0).standard_normal((batch, size, size, 3)), jnp.float32)
-    labels = jnp.arange(batch) % 10
-    initial = jax.jit(lambda key: model.init(key, images[:1], train=False))(jax.random.key(0))
-    variables = {kind: initial[kind] for kind in ("params", "batch_stats")}
-    optimizer = optax.sgd(0.01, momentum=0.9)
-
-    def loss(params, statistics, images):
-        logits, new = model.apply(
-            {"params": params, "batch_stats": statistics}, images, train=True, mutable=["batch_stats"]
-        )
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), new["batch_stats"]
-
-    def update(params, statistics, state, images):
-        gradients, statistics = jax.grad(loss, has_aux=True)(params, statistics, images)
-        updates, state = optimizer.update(gradients, state)
-        return optax.apply_updates(params, updates), statistics, state
-
-    step = jax.jit(update, donate_argnums=(0, 1, 2))
-    forward = jax.jit(lambda variables, images: model.apply(variables, images, train=False))
-    held = [jax.tree.map(jnp.copy, variables[kind]) for kind in ("params", "batch_stats")]
-    training = [*held, optimizer.init(held[0])]
-
-    def train() -> None:
-        training[:] = jax.block_until_ready(step(*training, images))
-
-    return {"train": train, "infer": lambda: jax.block_until_ready(forward(variables, images))}
-
-
-def seconds(step: Step, count: int) -> float:
-    """How long a step takes after another of its kind: the mean of `count`."""
-    step()
-    start = time.perf_counter()
-    for _ in range(count):
-        step()
-    return (time.perf_counter() - start) / count
 
 
 @contextlib.contextmanager
@@ -102,12 +55,14 @@ def timm_side(environment: Path, threads: int) -> Iterator[Ask]:
 def measure(ask: Ask, name: str, arms: list[str], size: int, batch: int, rounds: int) -> dict[str, np.ndarray]:
     """Seconds [rounds, ours and timm's] of each arm's steps, by `"kind arm"`; prints timm's chosen variants."""
 
+    from network_step import compiled, seconds
+
     def ask_seconds(kind: str, arm: str, variant: str) -> float:
         return float(ask(kind, name, arm, variant, COUNT[kind]))
 
     mine, theirs = {}, {}
     for arm in arms:
-        mine[arm] = ours(name, arm, size, batch)
+        mine[arm], _ = compiled(name, arm, batch=batch, size=size)
         variants = [key.split("\t") for key in ask("make", name, arm, size, batch).split(";")]
         for kind, step in mine[arm].items():
             step()

@@ -35,11 +35,11 @@ def make(name: str, attention: str, size: int, batch: int) -> dict[tuple[str, st
     options = {} if attention == "none" else {"block_args": {"attn_layer": MECHANISMS[attention]}}
     steps: dict[tuple[str, str], Step] = {}
     for variant, layout in FORMATS.items():
-        model = timm.create_model(name, num_classes=10, **options).to(memory_format=layout)
+        model = timm.create_model(name, num_classes=1000, **options).to(memory_format=layout)
         images = torch.randn(batch, 3, size, size).to(memory_format=layout)
-        labels = torch.arange(batch) % 10
+        labels = torch.arange(batch)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-        folded = optimization.fuse(timm.create_model(name, num_classes=10, **options).eval()).to(memory_format=layout)
+        folded = optimization.fuse(timm.create_model(name, num_classes=1000, **options).eval()).to(memory_format=layout)
 
         def train(model=model, images=images, labels=labels, optimizer=optimizer) -> None:
             model.train()

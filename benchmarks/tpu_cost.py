@@ -6,10 +6,9 @@ No TPU is needed, only `jax[tpu]`, in an environment of its own (`--environment`
 The step is that of a network at 224 pixels with a mechanism (`none` for none), in bfloat16 with 128 images. Prints a
 line for each, with its bytes over those of `none` where that came first; one takes minutes.
 
-A pass is one reading or writing of all that the mechanisms of the network give back, in bfloat16: the bytes beyond
-those of `none` are given in passes too, since a mechanism that is fused perfectly still needs some. A channel gate
-needs about three in a training step: one forward, for the means that the gate needs before anything is multiplied, and
-two backward, for the gate's gradient (the input times the output's gradient, before either is used).
+A pass is one reading or writing of all that the mechanisms of the network give back, in bfloat16. The bytes beyond
+those of `none` are given in passes too: a gate that sees the whole input must read it before it can multiply it,
+forward and in the gradient, so that none costs nothing, however well it is fused.
 """
 
 import argparse
@@ -55,7 +54,7 @@ def measure(network: str, attention: str) -> dict[str, float]:
         "bytes": cost["bytes accessed"],
         "flops": cost["flops"],
         "memory": memory.temp_size_in_bytes + memory.argument_size_in_bytes,
-        "pass": sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(step.looked())),
+        "pass": sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(step.mechanisms())),
     }
 
 

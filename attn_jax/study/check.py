@@ -109,7 +109,8 @@ def _mistake(config: ConfigDict, point: grid.Point, traced: dict[str, Any | User
             Augment.from_config(resolved.augment)
         _check_optimizer(resolved.optim, _traced(resolved, traced))
         if resolved.optim.freeze and not (resolved.optim.unfreeze_epoch or resolved.model.weights):
-            raise UserError("config.optim.freeze holds what chance made; name a file in config.model.weights")
+            held = f"config.optim.freeze={tuple(resolved.optim.freeze)!r} would hold random weights for good"
+            raise UserError(f"{held}; name a file in config.model.weights or set config.optim.unfreeze_epoch")
     except UserError as error:
         return str(error)
     return None

@@ -1,4 +1,7 @@
-"""Every mechanism in a ResNet-18 has finite gradients, in its own parameters and through it."""
+"""Every mechanism in a ResNet-18 has finite gradients, in its own parameters and through it.
+
+Convolutions and pooling have their plain formulation, which compiles faster; tests/layers has the others.
+"""
 
 import combinations as product
 import flax

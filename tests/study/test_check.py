@@ -49,7 +49,7 @@ def test_our_own_configs_pass(path: pathlib.Path, monkeypatch: pytest.MonkeyPatc
     made = load_config(str(path))
     made.grid.attention, made.grid.seed = ("none",), ()
     if made.optim.freeze:
-        assert "name a file in config.model.weights" in message(made)
+        assert "would hold random weights for good; name a file in config.model.weights" in message(made)
         made.optim.freeze = ()
     check(made)
 
