@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from attn_jax.attention.mechanism import Mechanism
 from attn_jax.errors import UserError
-from attn_jax.layers import channel_dot, over_space, reduced, weighted_sum
+from attn_jax.layers import attention_logits, attention_pooling, over_space, reduced
 from attn_jax.layers.initializers import kaiming_fan_in, torch_uniform
 
 
@@ -47,15 +47,29 @@ class GC(Mechanism):
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         channels = x.shape[-1]
         hidden = reduced(channels, self.reduction)
-        mask = nn.Dense(1, kernel_init=kaiming_fan_in, dot_general=channel_dot, name="mask", **types)
-        logits = mask(x)[..., 0]
-        weights = self.look("spatial", spatial_softmax(logits))
+        query, query_bias = _Affine(1, kaiming_fan_in, x.dtype, self.param_dtype, name="mask")(channels)
+        value, value_bias = _Affine(hidden, torch_uniform, x.dtype, self.param_dtype, name="fc1")(channels)
+        weights = self.look("spatial", spatial_softmax(attention_logits(x, query, value) + query_bias))
 
-        pooled = weighted_sum(x, weights).astype(x.dtype)
-        y = nn.Dense(hidden, kernel_init=torch_uniform, name="fc1", **types)(pooled)
+        y = attention_pooling(x, weights, query, value) + value_bias
         y = nn.relu(nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name="norm", **types)(y))
         y = over_space(nn.Dense(channels, kernel_init=nn.initializers.zeros, name="fc2", **types)(y), x)
         return x + y if self.fusion == "add" else x * jax.nn.sigmoid(y)
+
+
+class _Affine(nn.Module):
+    """The parameters of a dense layer, in the type it computes in."""
+
+    features: int
+    kernel_init: nn.initializers.Initializer
+    dtype: DTypeLike
+    param_dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, channels: int) -> tuple[Float[Array, "C F"], Float[Array, " F"]]:
+        kernel = self.param("kernel", self.kernel_init, (channels, self.features), self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
+        return kernel.astype(self.dtype), bias.astype(self.dtype)
 
 
 def spatial_softmax(logits: Float[Array, "B *space"]) -> Float[Array, "B *space"]:

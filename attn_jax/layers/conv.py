@@ -79,7 +79,10 @@ product.defvjp(_product_forward, _product_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _convolve(geometry: Geometry, x: Array, kernel: Array) -> Array:
-    return _on_platform(geometry.fast_convolve(x, kernel), geometry.convolve, x, kernel)
+    ways = {"cpu": geometry.fast_convolve(x, kernel)}
+    if geometry.folds(x, kernel):
+        ways["tpu"] = geometry.convolve_folded
+    return _on_platform(ways, geometry.convolve, x, kernel)
 
 
 def _forward(geometry: Geometry, x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -88,14 +91,17 @@ def _forward(geometry: Geometry, x: Array, kernel: Array) -> tuple[Array, tuple[
 
 def _backward(geometry: Geometry, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    dx = _on_platform(geometry.fast_input_gradient(x, kernel), geometry.input_gradient, x, kernel, dy)
-    ways = {"cpu": geometry.fast_kernel_gradient(kernel), "tpu": geometry.tpu_kernel_gradient(kernel)}
-    dkernel = lax.platform_dependent(x, kernel, dy, default=geometry.kernel_gradient, **ways)
-    return dx, dkernel
+    to_x = {"cpu": geometry.fast_input_gradient(x, kernel)}
+    to_kernel = {"cpu": geometry.fast_kernel_gradient(kernel)}
+    if geometry.folds(x, kernel):
+        to_x["tpu"], to_kernel["tpu"] = geometry.input_gradient_folded, geometry.kernel_gradient_folded
+    dx = _on_platform(to_x, geometry.input_gradient, x, kernel, dy)
+    return dx, _on_platform(to_kernel, geometry.kernel_gradient, x, kernel, dy)
 
 
-def _on_platform(cpu: Callable[..., Array], default: Callable[..., Array], *arrays: Array) -> Array:
-    return default(*arrays) if cpu == default else lax.platform_dependent(*arrays, cpu=cpu, default=default)
+def _on_platform(ways: dict[str, Callable[..., Array]], default: Callable[..., Array], *arrays: Array) -> Array:
+    ways = {platform: way for platform, way in ways.items() if way != default}
+    return lax.platform_dependent(*arrays, default=default, **ways) if ways else default(*arrays)
 
 
 _convolve.defvjp(_forward, _backward)

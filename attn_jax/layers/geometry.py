@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -21,6 +22,8 @@ from attn_jax.layers.devices import one_device
 
 CHUNK_BYTES = 4 * 2**20
 """Patches made at a time: what stays in a CPU's cache."""
+FOLDED_ELEMENTS = 2**17
+"""The largest matrix that stands for an element of the outer window: two channels to one on 256 positions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +60,15 @@ class Geometry:
         plain = self._thin(kernel) or not self.few_elements()
         return self.kernel_gradient if plain else self.kernel_gradient_patches
 
-    def tpu_kernel_gradient(self, kernel: Array) -> Callable[[Array, Array, Array], Array]:
-        """The formulation of the kernel's gradient that a TPU's compiler handles: where few channels meet, it does not
-        come to an end with its own within minutes (2 to 1 channels on 56 x 56, batch 128), with sums in seconds."""
-        return self.kernel_gradient_planes if self._thin(kernel) else self.kernel_gradient
+    def folds(self, x: Array, kernel: Array) -> bool:
+        """Whether a TPU takes the convolution better with its last axis folded into the channels, the window's part
+        along that axis becoming a band of a matrix.
+
+        Where few channels meet, its compiler (libtpu 0.0.42) reads the map anew for each element of the window, and
+        its own kernel's gradient (2 to 1 channels on 56 x 56, batch 128) does not come to an end within minutes.
+        """
+        small = math.prod(kernel.shape[-2:]) * x.shape[-2] * self._out(x.shape)[-1] <= FOLDED_ELEMENTS
+        return math.prod(kernel.shape[-2:]) <= 4 and len(self.window) > 1 and small
 
     def few_elements(self) -> bool:
         """Whether a program may have a piece for each element of the window: 7 x 7 x 7 take a minute to compile."""
@@ -103,16 +111,6 @@ class Geometry:
         """The convolution, from patches."""
         return jnp.dot(self._patches(x), kernel.reshape(-1, kernel.shape[-1]))
 
-    def kernel_gradient_planes(
-        self, x: Float[Array, "B *space C"], kernel: Float[Array, "*window C F"], dy: Float[Array, "B *out F"]
-    ) -> Float[Array, "*window C F"]:
-        """What `dy` means for `kernel`, for each of its elements as a sum over images and positions."""
-        wide = jnp.promote_types(dy.dtype, jnp.float32)
-        others = tuple(range(dy.ndim - 1))
-        dy = dy[..., None, :].astype(wide)
-        sums = [(copy[..., None].astype(wide) * dy).sum(others) for copy in self._shifted(x)]
-        return jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
-
     def convolve_planes(
         self, x: Float[Array, "B *space C"], kernel: Float[Array, "*window C F"]
     ) -> Float[Array, "B *out F"]:
@@ -138,6 +136,32 @@ class Geometry:
             pads.append(((k - 1) * d - low, n - m + low))
         turned = jnp.flip(kernel, range(len(pads))).swapaxes(-1, -2)
         return dataclasses.replace(self, padding=tuple(pads)).convolve_planes(dy, turned)
+
+    def convolve_folded(
+        self, x: Float[Array, "B *space C"], kernel: Float[Array, "*window C F"]
+    ) -> Float[Array, "B *out F"]:
+        """The convolution, with the last axis folded into the channels."""
+        n, m = x.shape[-2], self._out(x.shape)[-1]
+        low, dilation = self.padding[-1][0], self.dilation[-1]
+        element = np.arange(n)[:, None] + low - np.arange(m) * self.strides[-1]
+        band = element == (np.arange(self.window[-1]) * dilation)[:, None, None]
+        matrix = jnp.einsum("...kcf,knm->...ncmf", kernel, band.astype(kernel.dtype))
+        matrix = matrix.reshape(*kernel.shape[:-3], n * kernel.shape[-2], m * kernel.shape[-1])
+        outer = Geometry(self.window[:-1], self.strides[:-1], self.padding[:-1], self.dilation[:-1])
+        y = outer.convolve(x.reshape(*x.shape[:-2], -1), matrix)
+        return y.reshape(*y.shape[:-1], m, -1)
+
+    def input_gradient_folded(
+        self, x: Float[Array, "B *space C"], kernel: Float[Array, "*window C F"], dy: Float[Array, "B *out F"]
+    ) -> Float[Array, "B *space C"]:
+        """What `dy` means for `x`, with the last axis folded into the channels."""
+        return jax.linear_transpose(lambda x: self.convolve_folded(x, kernel), x)(dy)[0]
+
+    def kernel_gradient_folded(
+        self, x: Float[Array, "B *space C"], kernel: Float[Array, "*window C F"], dy: Float[Array, "B *out F"]
+    ) -> Float[Array, "*window C F"]:
+        """What `dy` means for `kernel`, with the last axis folded into the channels."""
+        return jax.linear_transpose(lambda kernel: self.convolve_folded(x, kernel), kernel)(dy)[0]
 
     def shifted_products(
         self, x: Float[Array, "B *space C"], kernel: Float[Array, "*window 1 C"]

@@ -66,7 +66,10 @@ def test_every_formulation_equals_xla_forward_and_in_both_gradients(name, monkey
     if "planes" in name:
         forward.append(how.convolve_planes)
         backward.append(how.input_gradient_planes)
-        to_kernel.append(how.kernel_gradient_planes)
+    if len(window) > 1:
+        forward.append(how.convolve_folded)
+        backward.append(how.input_gradient_folded)
+        to_kernel.append(how.kernel_gradient_folded)
     if set(dilation) == {1}:
         backward.append(how.input_gradient_phases)
 
