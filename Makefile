@@ -35,8 +35,9 @@ lock:
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --upgrade pyproject.toml --output-file constraints.txt
 
-# Takes the machine for itself for about an hour; step_time makes a PyTorch environment of its own (5.5 GB).
-BENCHMARKS = decode phantom pipeline report step_time
+# Takes the machine for itself for about an hour and a half; step_time makes a PyTorch environment of its own (5.5 GB),
+# tpu_cost one with the TPU's compiler.
+BENCHMARKS = decode phantom pipeline report step_time tpu_cost
 bench: $(STAMP)
 	{ echo "# Benchmarks"; echo; echo "Made by \`make bench\`; each block is what the script printed."; \
 	for name in $(BENCHMARKS); do echo; echo "## $$name"; echo; echo '```'; $(BIN)/python benchmarks/$$name.py || exit 1; echo '```'; done; } > docs/benchmarks.partial

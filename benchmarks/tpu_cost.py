@@ -23,6 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = Path.home() / ".cache" / "attn_jax" / "tpu"
 BATCH, CHIP = 128, "v5e:2x2"
+NAMES = ("none", "se", "eca", "gc", "cbam")
 
 
 def python_of(environment: Path) -> Path:
@@ -85,7 +86,7 @@ def table(lines: list[dict]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="+", help="mechanisms, or none")
+    parser.add_argument("names", nargs="*", default=NAMES, metavar="name", help="mechanisms, or none")
     parser.add_argument("--network", default="resnet50")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each, as soon as it is done")
     parser.add_argument("--environment", type=Path, default=ENVIRONMENT)

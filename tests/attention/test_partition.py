@@ -63,3 +63,30 @@ def activations(module, sharding):
 def test_only_what_must_is_gathered(name, sharding):
     found = gathered(name, sharding)
     assert bool(found) == (sharding == "space" and name in MUST_GATHER), found
+
+
+# What the defaults do not reach: mechanism, options, why it must gather where space is sharded.
+VARIANTS = {
+    "ge theta": ("ge", {"variant": "theta"}, "its kernel is as large as the map, and every device holds it"),
+    "ge theta of 2": ("ge", {"variant": "theta", "extent": 2}, ""),
+    "ge theta minus of 4": ("ge", {"extent": 4}, ""),
+    "ge theta plus of 8": ("ge", {"variant": "theta_plus", "extent": 8}, ""),
+    "gc mul": ("gc", {"fusion": "mul"}, ""),
+    "bam add": ("bam", {"fusion": "add"}, ""),
+    "gate residual": ("gate", {"mode": "concatenation_residual"}, ""),
+    "non_local pool": ("non_local", {"pool": 2}, "each query needs all keys and values, if fewer"),
+    "sk strided": ("sk", {"strides": 2}, ""),
+    "split strided": ("split", {"strides": 2}, ""),
+    "halo strided": ("halo", {"strides": 2}, ""),
+    "lambda strided": ("lambda", {"strides": 2}, ""),
+    "aa strided": ("aa", {"strides": 2}, MUST_GATHER["aa"]),
+    "mhsa strided": ("mhsa", {"strides": 2}, MUST_GATHER["mhsa"]),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("sharding", MESHES)
+def test_only_what_must_is_gathered_with_options(variant, sharding):
+    name, options, reason = VARIANTS[variant]
+    found = gathered(name, sharding, **options)
+    assert bool(found) == (sharding == "space" and bool(reason)), found

@@ -38,8 +38,12 @@ def prepared(photograph):
     return (np.asarray(square.resize((224, 224), Image.Resampling.BICUBIC), np.float32) - 127) / 128
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif(not FILE.is_file(), reason=f"no weights at {FILE}; set ATTN_JAX_WEIGHTS")
+pytestmark = [
+    pytest.mark.realdata,
+    pytest.mark.skipif(not FILE.is_file(), reason=f"no weights at {FILE}; set ATTN_JAX_WEIGHTS"),
+]
+
+
 def test_photographs_are_in_their_classes():
     model = models.create("efficientnet_lite0", num_classes=1000)
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False))
@@ -51,3 +55,19 @@ def test_photographs_are_in_their_classes():
         assert right <= set(np.argsort(-row)[:5]), name
         for label, probability in published.items():
             assert row[label] == pytest.approx(probability, abs=1e-3), name
+
+
+def logits(image, **mechanism):
+    """Of the pretrained network with a mechanism inserted; operation by operation, which compiles most of them once."""
+    model = models.create("efficientnet_lite0", num_classes=1000, placement="block", stages=(5, 6, 7), **mechanism)
+    variables = weights.load(FILE, model.init(jax.random.key(0), image, train=False), rename=model.torch_name)
+    return np.asarray(model.apply(variables, image, train=False))[0]
+
+
+def test_inserted_mechanisms_leave_the_pretrained_function_as_it_was():
+    image = prepared(data.coffee())[None, ::2, ::2]
+    pretrained = logits(image)
+    for name in ("se", "eca", "cbam", "gc", "coordinate"):
+        np.testing.assert_array_equal(logits(image, attention=name, identity_start=True), pretrained, err_msg=name)
+    assert 967 in np.argsort(-pretrained)[:5]
+    assert 967 not in np.argsort(-logits(image, attention="cbam"))[:5]
