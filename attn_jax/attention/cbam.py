@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.attention.mechanism import Mechanism
-from attn_jax.layers import BatchNorm, Conv, GateMLP, global_average, global_max, maximum, over_space
+from attn_jax.layers import BatchNorm, Conv, GateMLP, global_average, global_max, max_and_mean, over_space
 
 
 class CBAM(Mechanism):
@@ -41,14 +41,8 @@ class CBAM(Mechanism):
         channel = self.look("channel", jax.nn.sigmoid(mlp(pooled).sum(0)))
         x = x * over_space(channel, x)
 
-        logits = Conv(1, self.kernel_size, name="conv", **types)(channel_pool(x))
+        logits = Conv(1, self.kernel_size, name="conv", **types)(max_and_mean(x, -1))
         start: dict[str, Any] = {"momentum": 0.99, "scale_init": nn.initializers.zeros}
         norm = BatchNorm(axis_name=self.axis_name, name="norm", **start, **types)
         spatial = self.look("spatial", jax.nn.sigmoid(norm(logits, train=train))[..., 0])
         return x * spatial[..., None].astype(x.dtype)
-
-
-def channel_pool(x: Float[Array, "B *space C"]) -> Float[Array, "B *space 2"]:
-    """The maximum and the mean over channels, in this order."""
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    return jnp.stack([maximum(x, -1), x.mean(-1, dtype=wide).astype(x.dtype)], axis=-1)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from attn_jax.attention.mechanism import Mechanism
 from attn_jax.errors import UserError
-from attn_jax.layers import largest_divisor, over_space, reduced
+from attn_jax.layers import adaptive_average, largest_divisor, over_space, reduced
 from attn_jax.layers.initializers import torch_uniform
 
 FREQUENCIES = (
@@ -84,15 +84,8 @@ def fitting_grid(size: int) -> int:
 
 
 def axis_weights(size: int, grid: int, frequencies: tuple[int, ...]) -> np.ndarray:
-    """What each of `size` positions counts for each frequency [size, F]: averaged onto `grid`, then orthonormal DCT.
-
-    The average is PyTorch's adaptive one: cell i is the mean from position floor(i * size / grid) to before
-    ceil((i + 1) * size / grid).
-    """
-    cells, places = np.arange(grid), np.arange(size)
-    first, last = cells * size // grid, -((cells + 1) * size // -grid)
-    inside = (first[:, None] <= places) & (places < last[:, None])
-    average = inside / inside.sum(1, keepdims=True)
+    """What each of `size` positions counts for each frequency [size, F]: averaged onto `grid`, then orthonormal DCT."""
+    cells = np.arange(grid)
     true = np.array(frequencies)[:, None] * (grid // 7)
     waves = np.cos(math.pi * true * (cells + 0.5) / grid) * np.where(true == 0, 1, math.sqrt(2)) / math.sqrt(grid)
-    return (waves @ average).T
+    return (waves @ adaptive_average(size, grid)).T

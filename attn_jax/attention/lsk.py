@@ -11,10 +11,9 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from attn_jax.attention.cbam import channel_pool
 from attn_jax.attention.lka import large_kernel
 from attn_jax.attention.mechanism import Mechanism
-from attn_jax.layers import Conv, reduced
+from attn_jax.layers import Conv, max_and_mean, reduced
 from attn_jax.layers.initializers import kaiming_fan_out
 
 
@@ -45,7 +44,7 @@ class LSK(Mechanism):
         large = dense(far(small), reduced(channels, 2), "conv2")
         small = dense(small, reduced(channels, 2), "conv1")
 
-        pooled = channel_pool(jnp.concatenate([small, large], axis=-1))[..., ::-1]
+        pooled = max_and_mean(jnp.concatenate([small, large], axis=-1), -1)[..., ::-1]
         squeeze = Conv(2, 7, use_bias=True, kernel_init=kaiming_fan_out, name="conv_squeeze", **types)
         shares = jax.nn.sigmoid(squeeze(pooled)).astype(x.dtype)
         small = small * self.look("spatial", shares[..., 0])[..., None]

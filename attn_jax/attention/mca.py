@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.attention.mechanism import Mechanism
-from attn_jax.layers import Conv, over_space
+from attn_jax.layers import Conv, over_space, sample_deviation
 
 
 class MCA(Mechanism):
@@ -63,10 +63,5 @@ def pool(x: Float[Array, "*shape"], axis: int, mix: Float[Array, " 2"]) -> Float
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     others = tuple(other for other in range(1, x.ndim) if other != axis % x.ndim)
     mean = wide.mean(others, keepdims=True)
-    count = math.prod(x.shape[other] for other in others)
-    variance = jnp.square(wide - mean).sum(others) / max(count - 1, 1)
-    varies = variance > 0
-    # The square root has no gradient at 0.
-    deviation = jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1)), 0)
     weights = 0.5 + jax.nn.sigmoid(mix.astype(wide.dtype))
-    return (weights[0] * mean.reshape(variance.shape) + weights[1] * deviation).astype(x.dtype)
+    return (weights[0] * mean + weights[1] * sample_deviation(wide, others)).squeeze(others).astype(x.dtype)

@@ -4,7 +4,6 @@ As the authors' code, which divides the variance by one less than the number of 
 which that is 0 / 0, have no variance here.
 """
 
-import math
 from typing import ClassVar
 
 import jax
@@ -14,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.attention.mechanism import Mechanism
-from attn_jax.layers import largest_divisor
+from attn_jax.layers import largest_divisor, sample_deviation
 
 
 class SGE(Mechanism):
@@ -51,9 +50,4 @@ def likeness(x: Float[Array, "B *space C"], groups: int) -> Float[Array, "B *spa
 def standardised(x: Float[Array, "B *space G"]) -> Float[Array, "B *space G"]:
     """Each map less its mean, divided by 1e-5 more than its standard deviation."""
     axes = tuple(range(1, x.ndim - 1))
-    centred = x - x.mean(axes, keepdims=True)
-    variance = jnp.square(centred).sum(axes, keepdims=True) / max(math.prod(x.shape[1:-1]) - 1, 1)
-    varied = variance > 0
-    # The root's gradient at zero is infinite.
-    deviation = jnp.where(varied, jnp.sqrt(jnp.where(varied, variance, 1)), 0)
-    return centred / (deviation + 1e-5)
+    return (x - x.mean(axes, keepdims=True)) / (sample_deviation(x, axes) + 1e-5)

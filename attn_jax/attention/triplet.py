@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.attention.mechanism import Mechanism
-from attn_jax.layers import BatchNorm, Conv, maximum
+from attn_jax.layers import BatchNorm, Conv, max_and_mean
 
 
 class Triplet(Mechanism):
@@ -43,14 +43,8 @@ class Triplet(Mechanism):
         gates = []
         for axis in range(1, x.ndim):
             pooled = "channels" if axis == x.ndim - 1 else f"axis{axis}"
-            logits = Conv(1, self.kernel_size, name=f"{pooled}_conv", **types)(pool(x, axis))
+            logits = Conv(1, self.kernel_size, name=f"{pooled}_conv", **types)(max_and_mean(x, axis))
             norm = BatchNorm(momentum=0.99, axis_name=self.axis_name, name=f"{pooled}_norm", **types)
             gates.append(jnp.expand_dims(jax.nn.sigmoid(norm(logits, train=train))[..., 0], axis))
         mean = sum(gates[1:], gates[0]) / len(gates)
         return x * self.look("full", mean.astype(x.dtype))
-
-
-def pool(x: Float[Array, "B *axes"], axis: int) -> Float[Array, "B *others 2"]:
-    """The maximum and the mean along `axis`, in this order."""
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    return jnp.stack([maximum(x, axis), x.mean(axis, dtype=wide).astype(x.dtype)], axis=-1)

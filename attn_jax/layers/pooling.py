@@ -104,6 +104,16 @@ def avg_pool(
     return wide.astype(x.dtype)
 
 
+def adaptive_average(length: int, size: int) -> Float[np.ndarray, "size length"]:
+    """What each of `length` positions counts in each of `size` means, as of PyTorch's `adaptive_avg_pool`.
+
+    Mean i is that from position floor(i * length / size) to before ceil((i + 1) * length / size).
+    """
+    cells, places = np.arange(size)[:, None], np.arange(length)
+    inside = (cells * length // size <= places) & (places < -((cells + 1) * length // -size))
+    return inside / inside.sum(1, keepdims=True)
+
+
 def global_average(x: Float[Array, "B *space C"]) -> Float[Array, "B C"]:
     """The mean over space, summed in at least float32."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
@@ -113,6 +123,23 @@ def global_average(x: Float[Array, "B *space C"]) -> Float[Array, "B C"]:
 def global_max(x: Float[Array, "B *space C"]) -> Float[Array, "B C"]:
     """The largest value over space."""
     return maximum(x, tuple(range(1, x.ndim - 1)))
+
+
+def max_and_mean(x: Float[Array, "*shape"], axis: int) -> Float[Array, "*others 2"]:
+    """The largest value and the mean along `axis`, in this order."""
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.stack([maximum(x, axis), x.mean(axis, dtype=wide).astype(x.dtype)], axis=-1)
+
+
+def sample_deviation(x: Float[Array, "*shape"], axes: tuple[int, ...]) -> Float[Array, "*shape"]:
+    """The standard deviation over `axes`, which stay as axes of one, by n - 1 numbers; 0 of a single one.
+
+    Its gradient is 0 where nothing varies.
+    """
+    count = math.prod(x.shape[axis] for axis in axes)
+    variance = jnp.square(x - x.mean(axes, keepdims=True)).sum(axes, keepdims=True) / max(count - 1, 1)
+    varies = variance > 0
+    return jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1)), 0)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -7,12 +7,11 @@ import re
 from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from attn_jax.layers import BatchNorm, Conv, Dropout, max_pool
+from attn_jax.layers import BatchNorm, Conv, Dropout, adaptive_average, max_pool
 from attn_jax.models.slot import Slot
 
 
@@ -130,10 +129,7 @@ def average_to(x: Float[Array, "B *space C"], size: int) -> Float[Array, "B *siz
     """
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     for axis, length in enumerate(x.shape[1:-1], start=1):
-        start, stop = np.arange(size) * length // size, -(-np.arange(1, size + 1) * length // size)
-        places = np.arange(length)
-        inside = (start[:, None] <= places) & (places < stop[:, None])
-        means = jnp.asarray(inside / inside.sum(1, keepdims=True), wide.dtype)
+        means = jnp.asarray(adaptive_average(length, size), wide.dtype)
         wide = jnp.moveaxis(jnp.tensordot(means, wide, (1, axis)), 0, axis)
     return wide.astype(x.dtype)
 
