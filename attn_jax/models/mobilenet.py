@@ -194,8 +194,11 @@ def rounded(channels: float) -> int:
 
 
 def norm_options(tensorflow: bool) -> dict[str, Any]:
-    """Fields of `BatchNorm`: those of TensorFlow's networks, or PyTorch's defaults."""
-    return {"epsilon": 1e-3, "momentum": 0.99} if tensorflow else {}
+    """Fields of `BatchNorm`: TensorFlow's epsilon, or PyTorch's defaults.
+
+    Not TensorFlow's momentum (nor does timm take it): with 0.99 a short fine-tuning is evaluated by old statistics.
+    """
+    return {"epsilon": 1e-3} if tensorflow else {}
 
 
 def same_padding(sizes: tuple[int, ...], window: int, strides: int) -> tuple[tuple[int, int], ...]:
