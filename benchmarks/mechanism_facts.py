@@ -42,7 +42,8 @@ def origin(name: str) -> dict[str, Any]:
     year = int(re.search(r"\b20\d\d\b", header)[0])
     if found := re.search(r"doi (10\.\S+?)\.?\s", header):
         return {"paper": f"doi {found[1]}", "link": f"https://doi.org/{found[1]}", "year": year}
-    return {"paper": re.search(r"\b[A-Z]{3,} (?=20\d\d\b)", header)[0].strip(), "link": None, "year": year}
+    venue, page = re.search(r"\b([A-Z]{3,}) 20\d\d,\s(\S+\.html)", header).groups()
+    return {"paper": venue, "link": f"https://{page}", "year": year}
 
 
 def place(name: str) -> dict[str, Any]:

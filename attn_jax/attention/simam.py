@@ -1,4 +1,5 @@
-"""SimAM: A Simple, Parameter-Free Attention Module for Convolutional Neural Networks, ICML 2021 (PMLR 139:11863).
+"""SimAM: A Simple, Parameter-Free Attention Module for Convolutional Neural Networks, ICML 2021,
+proceedings.mlr.press/v139/yang21o.html.
 
 As published, but for maps of one position, where the authors' code divides by zero. In the authors' ResNets it stands
 behind the 3 x 3 convolution, before its normalisation; here where others do, behind the branch's last.
