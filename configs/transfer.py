@@ -35,6 +35,8 @@ def get_config() -> ConfigDict:
     config.model.identity_start = True
     config.optim.freeze = ("stem", "stage1", "stage2", "stage3", "stage4")
     config.optim.learning_rate = 5e-4
+    # AdamW moves a number by about the learning rate a step, and alpha has some 50 to 260 steps to come from 0 near 1.
+    config.optim.alpha_factor = 20.0
     config.optim.warmup_epochs = 1.0
     config.training.epochs = 12
     config.grid.dataset = ("brain_mri", "covid_ct", "chest_xray")

@@ -50,6 +50,7 @@ NUMBERS: Mapping[str, str] = {
     "optim.warmup_epochs": "at least 0",
     "optim.end_factor": "from 0 to 1",
     "optim.clip_norm": "at least 0",
+    "optim.alpha_factor": "above 0",
     "optim.unfreeze_epoch": "at least 0",
     "training.epochs": "at least 1",
     "training.batch_size": "at least 1",

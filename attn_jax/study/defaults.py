@@ -49,6 +49,7 @@ def default_config() -> ConfigDict:
             warmup_epochs=1.0,
             end_factor=0.0,
             clip_norm=1.0,
+            alpha_factor=1.0,  # with model.identity_start: alpha's learning rate over that of all else
             freeze=(),  # prefixes of modules that do not move
             unfreeze_epoch=0,
         )

@@ -64,9 +64,10 @@ def make_optimizer(
     """The optimiser of `config.optim`, and its schedule for the log.
 
     Gradients are clipped by global norm (`clip_norm`, 0 is off). Weight decay leaves biases and normalisation (all
-    parameters of one dimension) alone; optimisers that know no decoupled decay get it as an L2 term. Modules whose
-    path starts with an entry of `freeze` do not move: until `unfreeze_epoch`, or for good where that is 0. Their
-    running statistics still follow the data.
+    parameters of one dimension) alone; optimisers that know no decoupled decay get it as an L2 term. The numbers
+    `alpha` of mechanisms that begin as the identity move `alpha_factor` times as far. Modules whose path starts with an
+    entry of `freeze` do not move: until `unfreeze_epoch`, or for good where that is 0. Their running statistics still
+    follow the data.
 
     Args:
         options: `config.optim`.
@@ -100,6 +101,8 @@ def make_optimizer(
     elif decay:
         chain.append(optax.add_decayed_weights(decay, mask=_decays))
     optimizer = optax.chain(*chain, build(learning_rate=schedule, **extra))
+    if options["alpha_factor"] != 1:
+        optimizer = optax.chain(optimizer, optax.masked(optax.scale(options["alpha_factor"]), _alphas))
     if options["freeze"]:
         optimizer = _freeze(optimizer, tuple(options["freeze"]), params, options["unfreeze_epoch"] * steps_per_epoch)
     return optimizer, schedule
@@ -107,6 +110,13 @@ def make_optimizer(
 
 def _decays(params: Any) -> Any:
     return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def _alphas(params: Any) -> Any:
+    """True for the `alpha` of each `FromIdentity`, the one beside a `mechanism`."""
+    if not isinstance(params, Mapping):
+        return False
+    return {name: "mechanism" in params if name == "alpha" else _alphas(inner) for name, inner in params.items()}
 
 
 def _freeze(

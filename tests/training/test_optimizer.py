@@ -65,6 +65,21 @@ def test_weight_decay_leaves_biases_alone(name: str) -> None:
     np.testing.assert_allclose(decayed["stem"]["kernel"] - without["stem"]["kernel"], -0.1 * 0.5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("freeze", [(), ("stem",)])
+def test_only_the_alpha_of_an_identity_start_moves_faster(freeze: tuple[str, ...]) -> None:
+    one = jnp.ones(())
+    params = {"stem": {"gate": {"alpha": one, "mechanism": {"alpha": one}}}, "body": {"gate": {"alpha": one}}}
+    params["block"] = {"attention": {"alpha": one, "mechanism": {"fc": {"kernel": jnp.ones((2, 2))}}}}
+    optimizer, _ = make_optimizer(options(name="adamw", alpha_factor=20.0, freeze=freeze), 10, 100, params)
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    frozen = 0 if freeze else -0.1
+    assert updates["block"]["attention"]["alpha"] == pytest.approx(-2, rel=1e-5)
+    assert updates["body"]["gate"]["alpha"] == pytest.approx(-0.1, rel=1e-5)
+    assert updates["stem"]["gate"]["alpha"] == pytest.approx(20 * frozen, rel=1e-5)
+    assert updates["stem"]["gate"]["mechanism"]["alpha"] == pytest.approx(frozen, rel=1e-5)
+    np.testing.assert_allclose(updates["block"]["attention"]["mechanism"]["fc"]["kernel"], -0.1, rtol=1e-5)
+
+
 def test_frozen_modules_do_not_move() -> None:
     updates = one_update(name="adamw", weight_decay=0.1, freeze=("stem",))
     assert not np.asarray(updates["stem"]["kernel"]).any()
