@@ -96,7 +96,11 @@ def test_logits_and_a_batch_mean_equal_the_originals(name, tmp_path):
                 return logits, None
             rngs = {"dropout": jax.random.key(0)}
             _, state = model.apply(variables, x, train=True, mutable=["batch_stats"], rngs=rngs)
-            return logits, state["batch_stats"][layer[0]][layer[1]]["mean"]
+            old, new = (stats["batch_stats"][layer[0]][layer[1]]["mean"] for stats in (variables, state))
+            # The original of Lite0 takes a hundredth of the batch's mean, with which a short fine-tuning is evaluated
+            # by old statistics; here it is a tenth, as everywhere.
+            tenth = new - 0.9 * old
+            return logits, 0.99 * old + tenth / 10 if name == "efficientnet_lite0" else new
 
         logits, mean = run(variables, x)
     wanted = GOLDEN[name]
@@ -219,26 +223,6 @@ def test_starts_as_the_originals_do(name):
     }[name]
     np.testing.assert_allclose((depthwise, last, np.std(head["kernel"])), wanted, rtol=0.03)
     assert not np.any(head["bias"])
-
-
-def test_statistics_follow_new_images_within_a_short_fine_tuning():
-    """Not TensorFlow's momentum of 0.99, with which 50 steps leave more than half of the old statistics."""
-    model = models.create("efficientnet_lite0", num_classes=2, width=1 / 8)
-    x = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
-
-    @jax.jit
-    def three():
-        variables = model.init(jax.random.key(1), x, train=False)
-        found = [variables["batch_stats"]]
-        for _ in range(2):
-            rngs = {"dropout": jax.random.key(2)}
-            _, new = model.apply(variables, x, train=True, mutable=["batch_stats"], rngs=rngs)
-            variables = variables | new
-            found.append(variables["batch_stats"])
-        return found
-
-    for first, second, third in zip(*map(jax.tree.leaves, three()), strict=True):
-        np.testing.assert_allclose(third - second, 0.9 * (second - first), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(
