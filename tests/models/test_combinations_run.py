@@ -1,4 +1,5 @@
-"""Every mechanism in a ResNet-18 has finite gradients, in its own parameters and through it.
+"""Every mechanism in a ResNet-18 has a gradient; with one block in each stage it is computed, and is finite, in the
+mechanism's own parameters and through it.
 
 Convolutions and pooling have their plain formulation, which compiles faster; tests/layers has the others.
 """
@@ -38,5 +39,9 @@ def quick():
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_runs_in_a_resnet18(mechanism):
-    run(models.create("resnet18", num_classes=3, width=1 / 8, stem="small", attention=mechanism))
+def test_in_a_resnet18(mechanism):
+    whole = models.create("resnet18", num_classes=3, width=1 / 8, stem="small", attention=mechanism)
+    variables = product.shapes(whole)
+    (params, _), _ = jax.eval_shape(lambda v, x: product.gradients(whole, v, x), variables, product.IMAGES)
+    assert params == variables["params"]
+    run(product.small("resnet18", attention=mechanism))
