@@ -27,5 +27,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    command_line.use_huge_pages()
+    command_line.tune_cpu()
     sys.exit(main(sys.argv))

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attn_jax.command_line import use_huge_pages
+from attn_jax.command_line import tune_cpu
 
 NETWORK, BATCH = "resnet18", 16
 Step = Callable[[], object]
@@ -45,7 +45,7 @@ def processor() -> str:
 
 
 def main() -> None:
-    use_huge_pages()
+    tune_cpu()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="+", help="mechanisms, or none")
     parser.add_argument("--pairs", type=int, default=5)

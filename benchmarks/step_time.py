@@ -106,9 +106,9 @@ def table(name: str, arms: list[str], times: dict[str, np.ndarray], batch: int) 
 
 
 def main() -> None:
-    from attn_jax.command_line import use_huge_pages
+    from attn_jax.command_line import tune_cpu
 
-    use_huge_pages()
+    tune_cpu()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["resnet18", "resnet50"])
     parser.add_argument("--attention", nargs="+", default=["none", "se", "eca", "cbam", "gc", "coordinate"])
@@ -126,7 +126,8 @@ def main() -> None:
         load = os.getloadavg()[0]
         print(f"{platform.processor() or platform.machine()}, {cores} cores, load {load:.1f} before the start")
         print(f"jax {jax.__version__} against {ask()}; {options.size} px, batch {options.batch}, {options.pairs} pairs")
-        print("huge pages for both; images/s are medians, ratios medians with their range, costs with 95 % intervals")
+        print("huge pages for both, our convolutions left to Eigen")
+        print("images/s are medians, ratios medians with their range, costs with 95 % intervals")
         for name in options.models:
             times = measure(ask, name, arms, options.size, options.batch, options.pairs)
             print(f"{'model':<10}{'attention':<12}{'':<7}{'ours':>8}{'timm':>8}{'ratio':>24}  cost in %: ours, timm")

@@ -1,5 +1,6 @@
 """What is typed: values reach the config, and every mistake ends in one line and exit code 2."""
 
+import importlib.metadata
 import importlib.util
 import os
 import pathlib
@@ -196,6 +197,31 @@ def test_list_runs_nothing_and_wakes_no_device(tmp_path: pathlib.Path) -> None:
     assert all(line.endswith("to do") for line in lines[1:5])
     assert lines[5].startswith("4 cells, 0 done, 4 left")
     assert not (tmp_path / "cells").exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "before", "added"),
+    [
+        ("0.10.2", "", True),
+        ("0.10.2", "--xla_cpu_max_isa=AVX2", True),
+        ("0.10.2", "--xla_cpu_experimental_ynn_fusion_type=", False),
+        ("0.12.0", "", False),
+    ],
+)
+def test_convolutions_are_left_to_eigen_where_that_was_measured(version, before, added, monkeypatch):
+    monkeypatch.setattr(command_line.importlib.metadata, "version", lambda name: version)
+    monkeypatch.setenv("XLA_FLAGS", before)
+    for _ in range(2):
+        command_line.leave_convolutions_to_eigen()
+        assert (
+            os.environ["XLA_FLAGS"] == " ".join([before, command_line.WITHOUT_YNNPACK] if added else [before]).strip()
+        )
+
+
+@pytest.mark.skipif(not importlib.metadata.version("jaxlib").startswith("0.10."), reason="not asked of this version")
+def test_xla_knows_the_flag():
+    flags = {"XLA_FLAGS": command_line.WITHOUT_YNNPACK, "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", "import jax; jax.devices()"], env=os.environ | flags, check=True)
 
 
 @pytest.mark.parametrize(
