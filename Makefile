@@ -39,7 +39,7 @@ lock:
 # tpu_cost one with the TPU's compiler.
 BENCHMARKS = decode phantom pipeline report step_time tpu_cost
 bench: $(STAMP)
-	{ echo "# Benchmarks"; echo; echo "Made by \`make bench\`; each block is what the script printed."; \
+	{ echo "# Benchmarks"; echo; echo "Each block is what the script printed; \`make bench\` makes the page anew."; \
 	for name in $(BENCHMARKS); do echo; echo "## $$name"; echo; echo '```'; $(BIN)/python benchmarks/$$name.py || exit 1; echo '```'; done; } > docs/benchmarks.partial
 	mv docs/benchmarks.partial docs/benchmarks.md
 

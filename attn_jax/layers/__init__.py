@@ -1,6 +1,6 @@
 """What attention mechanisms and networks share; each layer is computed in the way that is fast on its platform."""
 
-from attn_jax.layers.attention_pooling import attention_logits, attention_pooling
+from attn_jax.layers.attention_pool import attention_logits, attention_pooling
 from attn_jax.layers.conv import Conv, convolve
 from attn_jax.layers.drop_path import Dropout, DropPath
 from attn_jax.layers.gate import GateMLP, largest_divisor, over_space, reduced

@@ -102,6 +102,25 @@ def test_every_formulation_equals_xla_forward_and_in_both_gradients(name, monkey
                 close(got, wanted)
 
 
+@pytest.mark.parametrize("name", ["planes", "planes, dilated", "planes of a volume", "3x3"])
+def test_what_a_tpu_takes_equals_xla_and_folds_few_channels(name, monkeypatch):
+    shape, features, window, strides, padding, dilation = CASES[name]
+    x, kernel = draw(*shape), draw(*window, shape[-1], features)
+    folded = []
+
+    def taken(*arrays, default, **ways):
+        folded.append("tpu" in ways)
+        return ways.get("tpu", default)(*arrays)
+
+    monkeypatch.setattr(lax, "platform_dependent", taken)
+    pairs = tuple((p, p) for p in padding)
+    y, pull = jax.vjp(lambda x, k: convolve(x, k, strides=strides, padding=pairs, dilation=dilation), x, kernel)
+    wanted, wanted_pull = jax.vjp(lambda x, k: reference(x, k, strides, padding, dilation), x, kernel)
+    for got, right in zip((y, *pull(jnp.sin(y))), (wanted, *wanted_pull(jnp.sin(wanted))), strict=True):
+        close(got, right)
+    assert all(folded) == ("planes" in name)
+
+
 def test_a_batch_is_not_looped_over_when_devices_may_share_it(monkeypatch):
     monkeypatch.setattr(geometry, "CHUNK_BYTES", 1)
     shape = Geometry((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
