@@ -19,7 +19,6 @@ TITLES = {
     "log_loss": "Log loss",
     "ece": "ECE",
 }
-LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece"})
 
 
 def metric_title(name: str) -> str:

@@ -3,9 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 
+from attn_jax.evaluation.metrics import LOWER_IS_BETTER
 from attn_jax.report.arms import Arm, Comparison, Spread, difference
 from attn_jax.report.contents import REPEATS, Contents
-from attn_jax.report.numbers import LOWER_IS_BETTER, fixed, metric_title, plural, spread
+from attn_jax.report.numbers import fixed, metric_title, plural, spread
 
 
 @dataclasses.dataclass(frozen=True)
