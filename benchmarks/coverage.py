@@ -141,9 +141,9 @@ def closed_form(panel: Panel, metric: str) -> dict[str, Interval | None]:
         mean = np.full(len(scores), 1 / len(scores))
         return {"DeLong": delong.interval(float(mean @ found.auc), float(mean @ found.covariance @ mean))}
     if metric in PROPORTIONS and len(runs) == 1 and panel.patients == len(truth):
-        right = panel.correct("m", next(iter(runs)))
+        (run,) = runs.values()
         rows = {"accuracy": np.ones_like(truth), "sensitivity": truth, "specificity": ~truth}[metric]
-        return {"Wilson": wilson(int(right[rows].sum()), int(rows.sum()))}
+        return {"Wilson": wilson(int(run.right[rows].sum()), int(rows.sum()))}
     return {}
 
 
@@ -175,13 +175,13 @@ def rejected(of: Setting, trials: int, *, replicates: int = 999, first: int = 0)
         measured = resample(panel, count=replicates, seed=trial)
         difference = paired(panel, measured, "a", "b", "auc")
         exact = comparing.delong_difference(panel, "a", "b")
-        right = [np.stack([panel.correct(model, run) for run in panel.runs[model]], axis=1) for model in "ab"]
+        right = [np.concatenate([run.right for run in panel.runs[model].values()]) for model in "ab"]
         swaps = permutation(panel, "a", "b", "auc", count=replicates, seed=trial)
         p = {
             "bootstrap": comparing.effect(difference, "auc").p,
             "DeLong": exact.p if exact else None,
             "permutation": swaps.p,
-            "McNemar": mcnemar(*right, panel.cluster).p,
+            "McNemar": mcnemar(*right, np.tile(panel.cluster, of.seeds)).p,
         }
         for name, value in p.items():
             if value is not None:

@@ -145,12 +145,13 @@ def _tests(panel: Panel, first: str, second: str, metric: str, of: Effect, seed:
     found = [Test("bootstrap", of.p, of.reason)]
     if metric == "auc":
         compared = delong_difference(panel, first, second)
-        reason = "" if compared else "for the AUC of two classes with two images of each"
+        reason = "" if compared else "for the AUC of two classes with two images of each, judged by all runs"
         found.append(Test("DeLong", compared.p if compared else None, reason))
     found.append(permutation(panel, first, second, metric, seed=seed))
     if shared and panel.first.kind == "single":
-        one, other = (np.stack([panel.correct(model, run) for run in shared], axis=1) for model in (first, second))
-        found.append(mcnemar(one, other, panel.cluster))
+        runs = [[panel.runs[model][seed] for seed in shared] for model in (first, second)]
+        one, other = (np.concatenate([run.right for run in of]) for of in runs)
+        found.append(mcnemar(one, other, np.concatenate([run.seen(panel.cluster) for run in runs[0]])))
     else:
         found.append(Test("McNemar", None, "for one decision an image" if shared else "no seed in common"))
     found.append(wilcoxon(np.array(of.seeds)) if of.seeds else Test("Wilcoxon over seeds", None, of.reason))
@@ -158,10 +159,11 @@ def _tests(panel: Panel, first: str, second: str, metric: str, of: Effect, seed:
 
 
 def delong_difference(panel: Panel, first: str, second: str) -> delong.Difference | None:
-    """The mean AUC over shared seeds of one model less another's; patients are clusters. None but for two classes."""
+    """The mean AUC over shared seeds of one model less another's; patients are clusters. None but for two classes, and
+    for folds."""
     shared = panel.shared(first, second)
     test = panel.first
-    if not test.binary or not shared:
+    if not test.binary or not shared or not panel.whole:
         return None
     scores = [panel.runs[model][run].test.score[:, test.positive] for model in (first, second) for run in shared]
     contrast = np.repeat([1.0, -1.0], len(shared)) / len(shared)

@@ -135,7 +135,7 @@ def on_panel(panel: Panel, settings: Settings) -> OnDataset:
         baseline,
         len(panel.image_id),
         panel.patients,
-        _positives(panel),
+        panel.positives,
         panel.left_out,
         models,
         contests,
@@ -168,7 +168,7 @@ def cautions(panel: Panel) -> tuple[str, ...]:
         lines.append(f"{panel.left_out} test images that some models lack are left out.")
     if panel.patients is None:
         lines.append("No patients are named: each image counts as a patient of its own.")
-    positives = _positives(panel)
+    positives = panel.positives
     if positives is not None:
         fewest = min(positives, len(panel.image_id) - positives)
         if fewest < 10:
@@ -184,11 +184,6 @@ def cautions(panel: Panel) -> tuple[str, ...]:
     elif seeds < 6:
         lines.append(f"{seeds} seeds: their spread is known roughly, and intervals that draw seeds are too narrow.")
     return tuple(lines)
-
-
-def _positives(panel: Panel) -> int | None:
-    first = panel.first
-    return int((first.label == first.positive).sum()) if first.binary else None
 
 
 def _value(
@@ -207,9 +202,9 @@ def _value(
     if by_image is not None:
         numbers = by_image[model][metric]
         intervals |= {f"images {method}": numbers.interval(BY[0], method, level) for method in METHODS}
-    if metric == "auc" and panel.first.binary:
+    if metric == "auc" and panel.first.binary and panel.whole:
         intervals["delong"] = _delong(panel, model, level)
-    if metric in PROPORTIONS and panel.first.binary and len(seeds) == 1 and by_image is None:
+    if metric in PROPORTIONS and panel.first.binary and len(seeds) == 1 and panel.whole and by_image is None:
         intervals["wilson"] = _wilson(panel, model, metric, level)
     sd = float(of.point.std(ddof=1)) if len(of.point) > 1 else None
     return Value(of.value, sd, seeds, intervals)
@@ -226,6 +221,6 @@ def _delong(panel: Panel, model: str, level: float) -> Interval | None:
 
 def _wilson(panel: Panel, model: str, metric: str, level: float) -> Interval | None:
     (seed,) = panel.runs[model]
-    right, truth = panel.correct(model, seed), panel.first.label == panel.first.positive
+    right, truth = panel.runs[model][seed].right, panel.label == panel.first.positive
     rows = {"accuracy": np.ones_like(truth), "sensitivity": truth, "specificity": ~truth}[metric]
     return wilson(int(right[rows].sum()), int(rows.sum()), level)

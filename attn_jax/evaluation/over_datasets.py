@@ -163,7 +163,7 @@ def wilcoxon_holm(values: Float[np.ndarray, "datasets models"], baseline: int | 
     else:
         columns = [(baseline, other) for other in range(models) if other != baseline]
     p = [_signed_rank_p(rounded[:, first] - rounded[:, second]) for first, second in columns]
-    pairs = tuple(Pair(*pair, *both) for pair, *both in zip(columns, p, holm(p), strict=True))
+    pairs = tuple(Pair(*pair, own, adjusted) for pair, own, adjusted in zip(columns, p, holm(p), strict=True))
     smallest = 2.0 ** (1 - count)
     return Wilcoxon(pairs, smallest, min(1.0, len(pairs) * smallest), None)
 

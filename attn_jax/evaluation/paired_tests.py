@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from attn_jax.evaluation.panel import Panel
@@ -45,7 +45,7 @@ def permutation(panel: Panel, first: str, second: str, metric: str, *, count: in
         question = _together([of.test for of in tests], [of.test.decisions(of.thresholds) for of in tests], metric)
         step = max(1, (1 << 18) // len(panel.cluster))
         for start in range(0, len(sides), step):
-            own = sides[start : start + step]
+            own = tests[0].seen(sides[start : start + step])
             ways = [question(np.concatenate(pair, axis=1))[metric] for pair in ((own, 1 - own), (1 - own, own))]
             difference[start : start + step] += (ways[0] - ways[1]) / len(shared)
     observed = difference[0]
@@ -67,17 +67,18 @@ def _together(tests: Sequence[Predictions], decided: Sequence[np.ndarray], metri
 
 
 def mcnemar(
-    first: Bool[np.ndarray, "images seeds"], second: Bool[np.ndarray, "images seeds"], cluster: np.ndarray
+    first: Bool[np.ndarray, "decisions"], second: Bool[np.ndarray, "decisions"], cluster: Int[np.ndarray, "decisions"]
 ) -> Test:
-    """Whether two models are right equally often: `first` and `second` tell where they are.
+    """Whether two models are right equally often: `first` and `second` tell where they are, in decisions on the same
+    images by runs with the same seeds; `cluster` tells which patient's image each was about.
 
-    With one seed and one image a patient it is McNemar's exact test (1947). Else patients are what is independent
+    With one decision a patient it is McNemar's exact test (1947). Else patients are what is independent
     (Obuchowski 1998, Statistics in Medicine 17:1495): with d the wins less the losses of a patient over images and
     seeds, (sum of d)^2 / sum of d^2 is chi-square with one degree of freedom; for one image a patient McNemar's.
     """
     gain = first.astype(np.int64) - second.astype(np.int64)
-    per_patient = np.bincount(cluster, weights=gain.sum(axis=1))
-    if gain.shape[1] == 1 and len(per_patient) == len(cluster):
+    per_patient = np.bincount(cluster, weights=gain)
+    if len(np.unique(cluster)) == len(cluster):
         differ = int((gain != 0).sum())
         return Test("McNemar", float(stats.binomtest(int((gain > 0).sum()), differ).pvalue) if differ else 1.0)
     name = "McNemar"

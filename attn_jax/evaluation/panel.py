@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 
 from attn_jax.errors import UserError, did_you_mean
 from attn_jax.evaluation.records import Predictions
@@ -15,23 +15,37 @@ from attn_jax.evaluation.thresholds import choose
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """One model trained once: its test predictions, and what was chosen on its validation images."""
+    """One model trained once: its test predictions, and what was chosen on its validation images.
+
+    `rows` are the places of its test images among the panel's where it judged only these (a fold); None: all.
+    """
 
     test: Predictions
     validation: Predictions
     thresholds: Mapping[str, float]
-    reasons: Mapping[str, str]
+    rows: Int[np.ndarray, "judged"] | None = None
+
+    def seen(self, images: Shaped[np.ndarray, "... images"]) -> Shaped[np.ndarray, "... judged"]:
+        """Of something about the panel's images (the last axis) what is about this run's."""
+        return images if self.rows is None else images[..., self.rows]
+
+    @property
+    def right(self) -> Bool[np.ndarray, "judged"]:
+        """Whether each decision is right, of classes."""
+        return self.test.decisions(self.thresholds) == self.test.label
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Panel:
     """`runs[model][seed]`, all on the same test images in the same order; `cluster` tells which patient an image shows.
 
-    Where no file names patients, `patients` is None and each image is taken for a patient of its own.
+    `label` is as in `Predictions`. Where no file names patients, `patients` is None and each image is taken for a
+    patient of its own.
     """
 
     dataset: str
     image_id: np.ndarray
+    label: np.ndarray
     cluster: Int[np.ndarray, "images"]
     patients: int | None
     columns: pd.DataFrame | None
@@ -52,10 +66,15 @@ class Panel:
         """The seeds that both models have."""
         return tuple(seed for seed in self.runs[first] if seed in self.runs[second])
 
-    def correct(self, model: str, seed: str) -> Bool[np.ndarray, "images"] | Bool[np.ndarray, "images findings"]:
-        """Whether each decision of a run is right (of an unknown finding it is not)."""
-        run = self.runs[model][seed]
-        return run.test.decisions(run.thresholds) == run.test.label
+    @property
+    def positives(self) -> int | None:
+        """How many images are positive, of two classes."""
+        return int((self.label == self.first.positive).sum()) if self.first.binary else None
+
+    @property
+    def whole(self) -> bool:
+        """Whether every run judged all images."""
+        return all(run.rows is None for runs in self.runs.values() for run in runs.values())
 
     def check(self, model: str) -> str:
         """The model's name, if the panel has it.
@@ -130,11 +149,12 @@ def _panel(dataset: str, sources: list[tuple[str, Predictions]], common: bool) -
             )
         known[name] = source
         validation = predictions.part("val")
-        runs.setdefault(name[0], {})[name[1]] = Run(rows, validation, *choose(validation))
+        runs.setdefault(name[0], {})[name[1]] = Run(rows, validation, choose(validation)[0])
     group = _group(ordered)
     columns = next((rows.columns for _, rows in ordered if rows.columns is not None), None)
     patients = None if group is None else len(set(group.tolist()))
-    return Panel(dataset, ids, clusters(group, len(ids)), patients, columns, runs, len(everything) - len(ids))
+    label = ordered[0][1].label
+    return Panel(dataset, ids, label, clusters(group, len(ids)), patients, columns, runs, len(everything) - len(ids))
 
 
 def _positive(test: Predictions) -> str:

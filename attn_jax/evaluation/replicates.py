@@ -45,7 +45,7 @@ def draws(
         yield slice(start, start + rows), weights
 
 
-def left_out(cluster: Int[np.ndarray, "images"], blocks: int = 1000) -> Iterator[tuple[slice, Weights]]:
+def left_out(cluster: Int[np.ndarray, "images"], blocks: int = 200) -> Iterator[tuple[slice, Weights]]:
     """All images but one cluster's, for each cluster: the jackknife. More clusters than `blocks` leave in blocks.
 
     A block's influence is the sum of its clusters', so that the acceleration of `intervals.bca` stays what it was.

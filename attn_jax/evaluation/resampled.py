@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from attn_jax.evaluation import replicates
 from attn_jax.evaluation.intervals import LEVEL, Interval, bca, percentile
-from attn_jax.evaluation.panel import Panel
+from attn_jax.evaluation.panel import Panel, Run
 from attn_jax.evaluation.weighted import Judged
 
 REPLICATES = 1000
@@ -74,14 +74,13 @@ def resample(
     1 / seeds. Models with the same seeds draw the same ones.
     """
     found = {}
-    blocks = replicates.left_out(panel.cluster)
-    left_out = list(blocks)
+    left_out = list(replicates.left_out(panel.cluster))
     without = left_out[-1][0].stop
     for model, runs in panel.runs.items():
         values: list[Mapping[str, np.ndarray]] = []
         for run in runs.values():
-            judged = Judged(run.test, dict(run.thresholds), ordinal=ordinal)
-            whole = {name: of[0] for name, of in judged(np.ones((1, len(run.test)))).items()}
+            judged = _on_panel(Judged(run.test, run.thresholds, ordinal=ordinal), run)
+            whole = {name: of[0] for name, of in judged(np.ones((1, len(panel.image_id)))).items()}
             drawn = replicates.judge(judged, replicates.draws(np.random.default_rng(seed), panel.cluster, count), count)
             jackknife = replicates.judge(judged, iter(left_out), without)
             values.append({name: (whole[name], drawn[name], jackknife[name]) for name in whole})
@@ -96,6 +95,10 @@ def resample(
             for name in values[0]
         }
     return found
+
+
+def _on_panel(judged: Judged, run: Run) -> replicates.Statistic:
+    return lambda weights: judged(run.seen(weights))
 
 
 def seed_draws(seeds: tuple[str, ...], count: int, seed: int) -> Float[np.ndarray, "replicates seeds"]:

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from attn_jax.errors import UserError, did_you_mean
 from attn_jax.evaluation import replicates
 from attn_jax.evaluation.intervals import Interval, percentile
-from attn_jax.evaluation.panel import Panel
+from attn_jax.evaluation.panel import Panel, Run
 from attn_jax.evaluation.weighted import Judged
 
 MOST_GROUPS = 12
@@ -91,8 +91,13 @@ def _values(panel: Panel, column: str) -> np.ndarray:
 
 
 def _positives(panel: Panel, rows: Bool[np.ndarray, "images"]) -> int | None:
-    first = panel.first
-    return int((first.label[rows] == first.positive).sum()) if first.binary else None
+    return int((panel.label[rows] == panel.first.positive).sum()) if panel.first.binary else None
+
+
+def _some(
+    weighted: Iterator[tuple[slice, np.ndarray]], run: Run, rows: Bool[np.ndarray, "judged"]
+) -> Iterator[tuple[slice, np.ndarray]]:
+    return ((at, run.seen(weights)[:, rows]) for at, weights in weighted)
 
 
 def _judged(
@@ -101,12 +106,9 @@ def _judged(
     """The mean over seeds on some images, and in replicates of all the panel's patients."""
     points, drawn = [], []
     for run in panel.runs[model].values():
-        judged = Judged(run.test.rows(rows), dict(run.thresholds))
-        points.append(float(judged(np.ones((1, int(rows.sum()))))[metric][0]))
-
-        def some(weights: Iterator[tuple[slice, np.ndarray]]) -> Iterator[tuple[slice, np.ndarray]]:
-            return ((at, of[:, rows]) for at, of in weights)
-
+        own = run.seen(rows)
+        judged = Judged(run.test.rows(own), run.thresholds)
+        points.append(float(judged(np.ones((1, int(own.sum()))))[metric][0]))
         weights = replicates.draws(np.random.default_rng(seed), panel.cluster, count)
-        drawn.append(replicates.judge(judged, some(weights), count)[metric])
+        drawn.append(replicates.judge(judged, _some(weights, run, own), count)[metric])
     return float(np.mean(points)), np.mean(drawn, axis=0)

@@ -3,7 +3,7 @@
 With all weights 1 they are those of `metrics.evaluate`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -24,29 +24,28 @@ class Ranking:
 
     def __init__(self, truth: Bool[np.ndarray, "images"], score: Float[np.ndarray, "images"]) -> None:
         self.order = np.argsort(-score, kind="stable")
-        ordered = score[self.order]
         self.positive = truth[self.order].astype(np.float64)
-        last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
-        self.last = None if len(last) == len(ordered) else last
+        first = np.append(0, np.flatnonzero(np.diff(score[self.order])) + 1)
+        self.first = None if len(first) == len(score) else first
 
     def __call__(self, weights: Weights) -> Values:
         """`auc` and `average_precision`, NaN where only one kind of image was drawn."""
-        weights = weights[:, self.order]
-        drawn = np.cumsum(weights, axis=1)
-        hits = np.cumsum(weights * self.positive, axis=1)
-        if self.last is not None:
-            drawn, hits = drawn[:, self.last], hits[:, self.last]
-        positives = hits[:, -1]
-        negatives = drawn[:, -1] - positives
-        new_hits = np.diff(hits, axis=1, prepend=0)
-        new_misses = np.diff(drawn, axis=1, prepend=0) - new_hits
-        area = np.einsum("rs,rs->r", new_misses, hits - new_hits / 2)
-        precision = np.divide(hits, drawn, out=np.zeros_like(hits), where=drawn > 0)
+        drawn = weights[:, self.order]
+        new_hits = drawn * self.positive
+        if self.first is not None:
+            drawn, new_hits = (np.add.reduceat(of, self.first, axis=1) for of in (drawn, new_hits))
+        hits, below = np.cumsum(new_hits, axis=1), np.cumsum(drawn, axis=1)
+        positives = hits[:, -1].copy()
+        negatives = below[:, -1] - positives
+        # Each miss lies below the hits before it, and beside half of those in its own step.
+        area = np.einsum("rs,rs->r", drawn, hits) - np.einsum("rs,rs->r", new_hits, hits)
+        if self.first is not None:
+            area -= (np.einsum("rs,rs->r", drawn, new_hits) - np.einsum("rs,rs->r", new_hits, new_hits)) / 2
+        precision = np.divide(hits, below, out=hits, where=below > 0)
+        average = _ratio(np.einsum("rs,rs->r", new_hits, precision), positives)
         return {
             "auc": _ratio(area, positives * negatives),
-            "average_precision": np.where(
-                negatives > 0, _ratio(np.einsum("rs,rs->r", new_hits, precision), positives), np.nan
-            ),
+            "average_precision": np.where(negatives > 0, average, np.nan),
         }
 
 
@@ -108,7 +107,7 @@ class Judged:
     `thresholds` are those that were chosen on validation images; they are not chosen anew in a replicate.
     """
 
-    def __init__(self, test: Predictions, thresholds: dict[str, float], *, ordinal: bool = False) -> None:
+    def __init__(self, test: Predictions, thresholds: Mapping[str, float], *, ordinal: bool = False) -> None:
         self.kind, self.binary, count = test.kind, test.binary, len(test.classes)
         decided = test.decisions(thresholds)
         self.questions: list[tuple[Int[np.ndarray, known] | slice, Question]] = []

@@ -43,7 +43,7 @@ def test_permutation_of_decisions_is_mcnemars_exact_test():
     truth = rng.uniform(size=60) < 0.5
     scores = np.stack([rng.normal(2 * truth - 1, 1), rng.normal(0.6 * truth - 0.3, 1)])
     panel = panel_of(truth, scores)
-    exact = mcnemar(panel.correct("a", "")[:, None], panel.correct("b", "")[:, None], panel.cluster)
+    exact = mcnemar(panel.runs["a"][""].right, panel.runs["b"][""].right, panel.cluster)
     assert permutation(panel, "a", "b", "accuracy", count=5000).p == pytest.approx(exact.p, abs=0.02)
 
 
@@ -60,14 +60,14 @@ def test_patients_swap_as_one():
 
 def test_mcnemar_is_statsmodels():
     rng = np.random.default_rng(3)
-    first, second = rng.uniform(size=(200, 1)) < 0.8, rng.uniform(size=(200, 1)) < 0.7
+    first, second = rng.uniform(size=200) < 0.8, rng.uniform(size=200) < 0.7
     wins, losses = int((first & ~second).sum()), int((~first & second).sum())
     table = [[0, wins], [losses, 0]]
     assert mcnemar(first, second, np.arange(200)).p == pytest.approx(sm_mcnemar(table, exact=True).pvalue)
     # Two seeds that say the same are one: the clustered statistic is McNemar's without its correction.
-    twice = mcnemar(np.tile(first, 2), np.tile(second, 2), np.arange(200))
+    twice = mcnemar(np.tile(first, 2), np.tile(second, 2), np.tile(np.arange(200), 2))
     assert twice.p == pytest.approx(sm_mcnemar(table, exact=False, correction=False).pvalue)
-    assert mcnemar(np.tile(first, 2), np.tile(first, 2), np.arange(200)).p == 1
+    assert mcnemar(np.tile(first, 2), np.tile(first, 2), np.tile(np.arange(200), 2)).p == 1
 
 
 def test_wilcoxon_needs_six_seeds():
@@ -89,7 +89,7 @@ def test_false_positives_at_the_null():
         shared = rng.normal(truth, 1) + np.repeat(rng.normal(0, 0.5, 30), 2)
         panel = panel_of(truth, shared + rng.normal(0, 1, size=(2, 60)) - 0.5, group)
         rejected["permutation"] += permutation(panel, "a", "b", "auc", count=199).p <= 0.05
-        right = [panel.correct(model, "")[:, None] for model in "ab"]
+        right = [panel.runs[model][""].right for model in "ab"]
         rejected["mcnemar"] += mcnemar(*right, panel.cluster).p <= 0.05
     # 200 trials of 5 %: 10, at most 20 but once in 500.
     assert max(rejected.values()) <= 20 and min(rejected.values()) >= 2
