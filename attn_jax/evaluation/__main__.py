@@ -8,7 +8,6 @@ Exit codes: 0 done; 2 the files cannot be read or compared.
 """
 
 import argparse
-import json
 import os
 import pathlib
 import sys
@@ -35,28 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with command_line.errors_in_one_line() as outcome:
         settings = Settings(baseline=options.baseline)
-        found = gather(read(options.predictions), settings, common=options.common)
+        found = gather(records.read_models(options.predictions), settings, common=options.common)
         print("\n".join(line for of in found for line in lines(of, settings)))
         if options.json:
             _write(options.json, found, settings)
     return outcome.code
 
 
-def read(paths: Sequence[str]) -> list[tuple[str, records.Predictions]]:
-    """The predictions of all files; one without a model's name has that of its file.
-
-    Raises:
-        UserError: a file cannot be read, or breaks the format.
-    """
-    found = []
-    for path in paths:
-        for predictions in records.read_all(path):
-            found.append((path if predictions.model else pathlib.Path(path).stem, predictions))
-    return found
-
-
 def _write(path: pathlib.Path, found: Sequence[OnDataset], settings: Settings) -> None:
-    text = json.dumps(as_json.document(found, settings), indent=1, ensure_ascii=False) + "\n"
+    text = as_json.dump(found, settings)
     part = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         part.write_text(text, encoding="utf-8")

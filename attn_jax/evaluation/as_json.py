@@ -1,6 +1,7 @@
 """Evidence as JSON: every number at full precision, undefined ones as null, with the version of this layout."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,6 +24,11 @@ def document(found: Sequence[OnDataset], settings: Settings) -> dict[str, Any]:
         "datasets": [plain(of) for of in found],
         "across": plain(across(found, settings)),
     }
+
+
+def dump(found: Sequence[OnDataset], settings: Settings) -> str:
+    """`document` as text."""
+    return json.dumps(document(found, settings), indent=1, ensure_ascii=False) + "\n"
 
 
 def plain(value: Any) -> Any:

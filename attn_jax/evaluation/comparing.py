@@ -94,12 +94,18 @@ def effect(numbers: Numbers | None, metric: str, level: float = LEVEL) -> Effect
 
 
 def against(
-    panel: Panel, measured: Measured, baseline: str, metric: str, *, margin: float = MARGIN, seed: int = 0
+    panel: Panel,
+    measured: Measured,
+    references: Mapping[str, str],
+    metric: str,
+    *,
+    margin: float = MARGIN,
+    seed: int = 0,
 ) -> tuple[Contest, ...]:
-    """Every other model against the baseline, in all metrics; tests are of the primary `metric` and of decisions."""
-    others = [model for model in panel.models if model != baseline]
+    """Each model against its baseline, `references[model]`, in all metrics; tests are of the primary `metric` and of
+    decisions, and all these models are one family."""
     effects, tests = [], []
-    for model in others:
+    for model, baseline in references.items():
         of = {name: effect(paired(panel, measured, model, baseline, name), name) for name in measured[model]}
         effects.append(of)
         tests.append(_tests(panel, model, baseline, metric, of[metric], seed))
@@ -114,7 +120,7 @@ def against(
             _judged(of[metric], margin),
             needs(of[metric], int(panel.cluster.max()) + 1, margin),
         )
-        for row, (model, of, run) in enumerate(zip(others, effects, tests, strict=True))
+        for row, ((model, baseline), of, run) in enumerate(zip(references.items(), effects, tests, strict=True))
     )
 
 

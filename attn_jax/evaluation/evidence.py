@@ -96,9 +96,11 @@ def gather(
     return tuple(on_panel(panel, settings) for panel in panels(sources, common=common))
 
 
-def on_panel(panel: Panel, settings: Settings) -> OnDataset:
-    """The evidence of one panel."""
+def on_panel(panel: Panel, settings: Settings, references: Mapping[str, str] | None = None) -> OnDataset:
+    """The evidence of one panel; `references` names the baseline of each model to compare: else one has them all."""
     baseline = panel.check(settings.baseline) if settings.baseline else default_baseline(panel)
+    if references is None:
+        references = {model: baseline for model in panel.models if model != baseline}
     measured = resample(panel, count=settings.replicates, seed=settings.seed)
     by_image = None
     if panel.patients not in (None, len(panel.image_id)):
@@ -124,7 +126,9 @@ def on_panel(panel: Panel, settings: Settings) -> OnDataset:
         )
         for name, runs in panel.runs.items()
     }
-    contests = comparing.against(panel, measured, baseline, settings.metric, margin=settings.margin, seed=settings.seed)
+    contests = comparing.against(
+        panel, measured, references, settings.metric, margin=settings.margin, seed=settings.seed
+    )
     effects, adjusted = comparing.all_pairs(panel, measured, settings.metric)
     pairs = tuple(Pair(*of, p) for of, p in zip(effects, adjusted, strict=True))
     differs = {

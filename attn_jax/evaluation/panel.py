@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Bool, Int, Shaped
 
 from attn_jax.errors import UserError, did_you_mean
-from attn_jax.evaluation.records import Predictions
+from attn_jax.evaluation.records import Predictions, concatenate
 from attn_jax.evaluation.replicates import clusters
 from attn_jax.evaluation.thresholds import choose
 
@@ -106,6 +106,36 @@ def panels(sources: Sequence[tuple[str, Predictions]], *, common: bool = False) 
     for source, predictions in sources:
         datasets.setdefault(predictions.dataset, []).append((source, predictions))
     return [_panel(dataset, found, common) for dataset, found in datasets.items()]
+
+
+def of_folds(dataset: str, runs: Mapping[str, Mapping[str, Predictions]]) -> Panel:
+    """The panel of `runs[model][seed]` whose test images may differ from seed to seed, as those of folds do, but not
+    from model to model.
+
+    Raises:
+        UserError: an image has another label, or another patient, in another run.
+    """
+    tests = [run.part("test") for of in runs.values() for run in of.values()]
+    seen: set[str] = set()
+    parts = []
+    for test in tests:
+        parts.append(test.rows(~np.isin(test.image_id, list(seen))))
+        seen |= set(test.image_id.tolist())
+    whole = concatenate(parts)
+    place = {image: row for row, image in enumerate(whole.image_id.tolist())}
+    found: dict[str, dict[str, Run]] = {}
+    for model, of in runs.items():
+        for seed, predictions in of.items():
+            test = predictions.part("test")
+            at = np.array([place[image] for image in test.image_id.tolist()])
+            test, rows = test.rows(np.argsort(at)), np.sort(at)
+            _same_labels(f"{model}, {seed}", test, "another run", whole.rows(rows))
+            validation = predictions.part("val")
+            some = None if len(rows) == len(whole) else rows
+            found.setdefault(model, {})[seed] = Run(test, validation, choose(validation)[0], some)
+    patients = None if whole.group is None else len(set(whole.group.tolist()))
+    cluster = clusters(whole.group, len(whole))
+    return Panel(dataset, whole.image_id, whole.label, cluster, patients, whole.columns, found)
 
 
 def _panel(dataset: str, sources: list[tuple[str, Predictions]], common: bool) -> Panel:

@@ -22,6 +22,8 @@ REQUIRED = (*NAMES, *REPEATS, *COSTS)
 class DatasetSummary:
     """One data set as it was prepared; `counts` has a row a class and a column a split.
 
+    An empty `image_size` says that nothing is known of the images: others predicted, and told what.
+
     `leaked_naive` counts the validation and test images that would have shared a patient or a near-duplicate with
     training, had the split been drawn image by image.
     """

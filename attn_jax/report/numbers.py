@@ -48,6 +48,11 @@ def spread(mean: float | None, sd: float | None, digits: int = 3, *, sign: bool 
     return text if sd is None or text == DASH else f"{text} ± {fixed(sd, digits)}"
 
 
+def p_value(value: float | None) -> str:
+    """A p value to three decimals, `<0.001` below."""
+    return "<0.001" if value is not None and value < 0.001 else fixed(value)
+
+
 def count(value: float | None) -> str:
     """A whole number with thin spaces between thousands, as journals set it: `11 689`."""
     if value is None or not math.isfinite(value):

@@ -8,9 +8,11 @@ from typing import Any
 from attn_jax import progress
 from attn_jax.report import gallery, numbers
 from attn_jax.report.arms import Comparison
-from attn_jax.report.contents import Contents, DatasetSummary
+from attn_jax.report.contents import COSTS, Contents, DatasetSummary
+from attn_jax.report.evidence import Evidence, Judged
 from attn_jax.report.figures import confusion, cost, palette, roc, training
 from attn_jax.report.figures.drawing import Figure
+from attn_jax.report.tables import evidence as proof
 from attn_jax.report.tables import leaderboard, records, saliency
 from attn_jax.report.tables.table import Table
 
@@ -51,7 +53,9 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def build(contents: Contents, comparisons: Sequence[Comparison], *, pictures: bool) -> list[Section]:
+def build(
+    contents: Contents, comparisons: Sequence[Comparison], evidence: Evidence, *, pictures: bool
+) -> list[Section]:
     """All sections below the summary."""
     names = slugs(contents.datasets)
     attentions = list(dict.fromkeys(contents.cells["attention"]))
@@ -60,7 +64,8 @@ def build(contents: Contents, comparisons: Sequence[Comparison], *, pictures: bo
     for comparison in progress.track(own, "drawing figures", len(own)):
         slug = names[comparison.dataset]
         looks = palette.looks(comparison, attentions)
-        parts = [_quality(contents, comparison, looks, slug), _training(contents, comparison, looks, slug)]
+        parts = [_quality(contents, comparison, looks, slug), _evidence(evidence.find(comparison), comparison, slug)]
+        parts += [_training(contents, comparison, looks, slug)]
         parts += [_cost(comparison, looks, slug), _gallery(contents, comparison, slug, pictures)]
         shown = tuple(part for part in parts if part is not None)
         sections.append(Section(f"on-{slug}", comparison.dataset, (), shown))
@@ -95,12 +100,27 @@ def _quality(contents: Contents, comparison: Comparison, looks: dict[str, palett
     return Section(f"quality-{slug}", "Quality", tuple(blocks))
 
 
+def _evidence(judged: Judged | None, comparison: Comparison, slug: str) -> Section | None:
+    if judged is None:
+        return None
+    simulated = comparison.simulated
+    found = [
+        proof.contests(judged, f"contests-{slug}", simulated=simulated),
+        proof.intervals(judged, f"intervals-{slug}", simulated=simulated),
+        proof.trust(judged, f"trust-{slug}", simulated=simulated),
+        proof.subgroups(judged, f"subgroups-{slug}", simulated=simulated),
+    ]
+    return Section(f"evidence-{slug}", "Evidence", tuple(Block("table", table) for table in found if table))
+
+
 def _training(contents: Contents, comparison: Comparison, looks: dict[str, palette.Look], slug: str) -> Section | None:
     drawn = training.figures(comparison, contents, looks, f"training-{slug}")
     return Section(f"training-{slug}", "Training", (Block("figures", drawn),)) if drawn else None
 
 
-def _cost(comparison: Comparison, looks: dict[str, palette.Look], slug: str) -> Section:
+def _cost(comparison: Comparison, looks: dict[str, palette.Look], slug: str) -> Section | None:
+    if all(arm.cost(field).mean is None for arm in comparison.arms for field in COSTS):
+        return None
     blocks = [Block("table", records.cost(comparison, f"cost-{slug}"))]
     drawn = cost.figures(comparison, looks, f"cost-{slug}")
     blocks += [Block("figures", drawn)] if drawn else []
@@ -145,6 +165,13 @@ def _data(contents: Contents, names: Mapping[str, str]) -> Section:
 
 
 def _facts(summary: DatasetSummary) -> dict[str, Any]:
+    if not summary.image_size:
+        return {
+            "Source": summary.source,
+            "Images": numbers.count(summary.images),
+            "Patients": "not named" if summary.patients is None else numbers.count(summary.patients),
+            "Task": _task(summary),
+        }
     duplicates = "none found"
     if summary.clusters:
         duplicates = (
@@ -156,13 +183,17 @@ def _facts(summary: DatasetSummary) -> dict[str, Any]:
         "Images": numbers.count(summary.images),
         "Patients": "not known: split by image" if summary.patients is None else numbers.count(summary.patients),
         "Working size": summary.image_size,
-        "Task": "findings, several an image" if summary.kind == "multilabel" else f"{len(summary.classes)} classes",
+        "Task": _task(summary),
         "Duplicates": duplicates,
         "Leaks avoided": f"{numbers.plural(summary.leaked_naive, 'validation or test image')} whose patient or "
         "near-duplicate would have been in training under a split image by image",
         "Skipped files": numbers.count(len(summary.skipped)),
     }
     return facts | ({"Notes": list(summary.notes)} if summary.notes else {})
+
+
+def _task(summary: DatasetSummary) -> str:
+    return "findings, several an image" if summary.kind == "multilabel" else f"{len(summary.classes)} classes"
 
 
 def _cells(contents: Contents) -> Section:

@@ -33,7 +33,7 @@ def study(gains, count=200, seeds=1, rng=0, noise=0.4):
 
 def test_a_large_gain_is_found_and_none_is_not():
     panel = study({"none": 1.0, "better": 2.0, "same": 1.0}, seeds=2)
-    better, same = against(panel, resample(panel), "none", "auc")
+    better, same = against(panel, resample(panel), {"better": "none", "same": "none"}, "auc")
     assert better.effects["auc"].value > 0.1 and better.equivalence.verdict == "better"
     assert all(p < 0.05 for test, p in zip(better.tests, better.adjusted, strict=True) if test.p is not None)
     assert all(test.p > 0.05 for test in same.tests if test.p is not None)
@@ -61,7 +61,7 @@ def test_the_bootstrap_agrees_with_delong():
 
 def test_less_of_a_loss_is_better():
     panel = study({"none": 1.0, "better": 2.5})
-    (found,) = against(panel, resample(panel), "none", "log_loss")
+    (found,) = against(panel, resample(panel), {"better": "none"}, "log_loss")
     assert found.effects["log_loss"].value < 0 and found.equivalence.verdict == "better"
     assert "DeLong" not in [test.name for test in found.tests]
 
@@ -75,7 +75,7 @@ def test_without_a_common_seed_there_is_a_reason():
         for m, s in zip("ab", score, strict=True)
     ]
     (panel,) = panels(sources)
-    (found,) = against(panel, resample(panel, count=50), "a", "auc")
+    (found,) = against(panel, resample(panel, count=50), {"b": "a"}, "auc")
     assert found.equivalence is None and found.effects["auc"].reason == "no seed in common"
     assert all(test.p is None and test.reason for test in found.tests)
 

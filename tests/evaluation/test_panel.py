@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from attn_jax.errors import UserError
-from attn_jax.evaluation.panel import panels
+from attn_jax.evaluation.metrics import evaluate
+from attn_jax.evaluation.panel import of_folds, panels
 from attn_jax.evaluation.records import Predictions
+from attn_jax.evaluation.resampled import resample
 
 TRUTH = np.array([0, 1, 0, 1, 1, 0])
 
@@ -74,3 +76,31 @@ def test_data_sets_are_apart():
     assert [panel.dataset for panel in found] == ["x", "y"]
     with pytest.raises(UserError, match="no predictions of a model 'se' on x. Known: a."):
         found[0].check("se")
+
+
+def test_folds_are_parts_of_the_panel():
+    runs = {
+        model: {
+            "0": predicted([4, 0, 2], group=np.array(["c", "a", "b"])),
+            "1": predicted([1, 3, 5], group=np.array(["a", "b", "c"])),
+        }
+        for model in ("none", "se")
+    }
+    panel = of_folds("x", runs)
+    assert (
+        sorted(panel.image_id.tolist()) == [f"i{row}" for row in range(6)] and panel.patients == 3 and not panel.whole
+    )
+    for run in panel.runs["se"].values():
+        assert run.test.image_id.tolist() == run.seen(panel.image_id).tolist()
+        assert run.test.label.tolist() == run.seen(panel.label).tolist()
+    numbers = resample(panel, count=20)["se"]["accuracy"]
+    expected = [evaluate(run.test).metrics["accuracy"] for run in panel.runs["se"].values()]
+    np.testing.assert_allclose(numbers.point, expected)
+    with pytest.raises(UserError, match="se, 1: the label of image 'i0' is not that of another run"):
+        of_folds("x", {"none": {"0": predicted()}, "se": {"1": predicted(label=1 - TRUTH)}})
+
+
+def test_seeds_on_the_same_images_are_no_folds():
+    panel = of_folds("x", {"none": {"0": predicted(), "1": predicted([5, 4, 3, 2, 1, 0])}})
+    assert panel.whole
+    np.testing.assert_array_equal(panel.runs["none"]["0"].test.score, panel.runs["none"]["1"].test.score)
