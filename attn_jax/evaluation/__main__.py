@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from attn_jax import command_line
 from attn_jax.errors import UserError
 from attn_jax.evaluation import as_json, records
+from attn_jax.evaluation.across import across
 from attn_jax.evaluation.evidence import OnDataset, Settings, gather
-from attn_jax.evaluation.text import lines
+from attn_jax.evaluation.text import across_lines, lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings(baseline=options.baseline)
         found = gather(records.read_models(options.predictions), settings, common=options.common)
         print("\n".join(line for of in found for line in lines(of, settings)))
+        together = across(found, settings)
+        if together is not None:
+            print("\n".join(across_lines(together, settings)))
         if options.json:
             _write(options.json, found, settings)
     return outcome.code

@@ -16,6 +16,8 @@ from attn_jax.evaluation.resampled import BY, METHODS, REPLICATES, Numbers, resa
 from attn_jax.evaluation.subgroups import Subgroups
 from attn_jax.evaluation.trust import Trust, trust
 
+FEWEST_OF_A_KIND = 20
+"""Patients with a positive (or negative) image below which docs/coverage.md shows intervals that miss too often."""
 PROPORTIONS = ("accuracy", "sensitivity", "specificity")
 
 
@@ -172,13 +174,15 @@ def cautions(panel: Panel) -> tuple[str, ...]:
         lines.append(f"{panel.left_out} test images that some models lack are left out.")
     if panel.patients is None:
         lines.append("No patients are named: each image counts as a patient of its own.")
-    positives = panel.positives
-    if positives is not None:
-        fewest = min(positives, len(panel.image_id) - positives)
-        if fewest < 10:
-            kind = "positive" if fewest == positives else "negative"
+    if panel.first.binary:
+        positive = panel.label == panel.first.positive
+        kinds = (("positive", positive), ("negative", ~positive))
+        fewest, kind = min((len(set(panel.cluster[rows].tolist())), kind) for kind, rows in kinds)
+        if fewest < FEWEST_OF_A_KIND:
+            who = "images" if panel.patients is None else "patients"
             lines.append(
-                f"{fewest} {kind} test images: intervals of AUC and of what is counted on them are too narrow."
+                f"{fewest} {who} with a {kind} label: intervals are too narrow, and the bootstrap and DeLong's test find"
+                " too much; the permutation test holds."
             )
     seeds = min(len(runs) for runs in panel.runs.values())
     if seeds == 1:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from attn_jax.evaluation.across import Across
 from attn_jax.evaluation.comparing import Contest
 from attn_jax.evaluation.evidence import OnDataset, Settings, ranked
 from attn_jax.evaluation.intervals import Interval
@@ -46,6 +47,25 @@ def _contests(found: OnDataset, settings: Settings, kind: str) -> Iterator[str]:
     reasons = dict.fromkeys(f"{test.name}: {test.reason}" for of in found.contests for test in of.tests if test.reason)
     yield from (f"  {reason}." for reason in reasons)
     yield ""
+
+
+def across_lines(found: Across, settings: Settings) -> Iterator[str]:
+    """What the command prints of all data sets together."""
+    ranks = sorted(zip(found.comparison.ranks.tolist(), found.models, strict=True))
+    yield f"over {len(found.datasets)} data sets, {settings.metric}"
+    yield f"  average ranks: {', '.join(f'{name} {rank:.2f}' for rank, name in ranks)}"
+    friedman, nemenyi = found.comparison.friedman, found.comparison.nemenyi
+    if friedman.f_p is not None and nemenyi.critical_difference is not None:
+        yield f"  Iman and Davenport's F: p {friedman.f_p:.4f}; critical difference {nemenyi.critical_difference:.2f}"
+    else:
+        yield f"  no test over data sets: {friedman.undefined.get('f', nemenyi.reason)}"
+    rows = [["expected difference", "mean", "next data set", "P worse", "P equivalent", "P better"]]
+    for name, of in found.posteriors.items():
+        if of.mu is not None and of.new is not None and of.new_rope is not None:
+            shares = [f"{share:.2f}" for share in of.new_rope]
+            spans = [f"{s.mean:+.3f} ({s.low:+.3f} to {s.high:+.3f})" for s in (of.mu, of.new)]
+            rows.append([name, *spans, *shares])
+    yield from _table(rows) if len(rows) > 1 else ()
 
 
 def _p(contest: Contest) -> list[str]:

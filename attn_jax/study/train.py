@@ -209,7 +209,7 @@ def _evaluate_cell(
         validation = dataclasses.replace(validation, image_id=named, columns=None)
         test_table = dataclasses.replace(test_table, columns=None)
     predictions = dataclasses.replace(
-        records.concatenate([validation, test_table]), model=cell.slug, seed=str(cell.config.seed), dataset=target.name
+        records.concatenate([validation, test_table]), model=cell.arm, seed=str(cell.config.seed), dataset=target.name
     )
     records.write(cell.folder / "predictions.parquet", predictions)
     with progress.task("drawing class activation maps"):

@@ -1,6 +1,6 @@
 """Whether intervals cover and tests keep their level: simulated studies whose truth is known.
 
-    python benchmarks/coverage.py --trials 1000
+    python benchmarks/coverage_of_intervals.py --trials 1000
 
 Each 95 % interval of each metric should hold the truth in 93 to 97 % of the trials. Scores are logistic functions of
 normal ones of unit variance and means apart by 1.2 (an AUC of .80), calibrated where half are positive; decisions fall
@@ -15,7 +15,9 @@ The null: two models alike in expectation on the same images, whose scores share
 """
 
 import argparse
+import dataclasses
 import datetime
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -26,11 +28,11 @@ from scipy import special, stats
 from attn_jax.evaluation import comparing, delong
 from attn_jax.evaluation.evidence import PROPORTIONS
 from attn_jax.evaluation.intervals import Interval, wilson
-from attn_jax.evaluation.paired_tests import mcnemar, permutation
+from attn_jax.evaluation.paired_tests import mcnemar, permutation, wilcoxon
 from attn_jax.evaluation.panel import Panel, panels
 from attn_jax.evaluation.records import Predictions
 from attn_jax.evaluation.resampled import BY, METHODS, paired, resample
-from attn_jax.evaluation.weighted import Judged
+from attn_jax.evaluation.weighted import Question
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "coverage.md"
 APART, SPREAD = 1.2, 0.09
@@ -90,33 +92,35 @@ def predictions(truth: np.ndarray, normal: np.ndarray, seed: str, group: np.ndar
     return Predictions(ids, truth.astype(int), pair, CLASSES, group=group, model=model, seed=seed)
 
 
+@functools.cache
 def truths(prevalence: float, *, seeds: bool = False) -> dict[str, float]:
-    """The metrics of the population; where seeds spread, of a seed on average."""
+    """The metrics of the population; where seeds spread, their mean over seeds (Gauss and Hermite's quadrature)."""
     rng = np.random.default_rng(123)
     count = 1_000_000
+    truth = np.arange(count) < round(prevalence * count)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(5) if seeds else (np.zeros(4), np.ones(4))
     found = []
-    for _ in range(4):
-        truth = np.arange(count) < round(prevalence * count)
-        apart = APART
-        normal = rng.normal(size=count) + apart * (truth - 0.5)
-        test = predictions(truth, normal, "", np.arange(count).astype(str))
-        found.append({name: values[0] for name, values in Judged(test, {})(np.ones((1, count))).items()})
-    means = {name: float(np.mean([of[name] for of in found])) for name in found[0]}
-    spread = SPREAD if seeds else 0.0
-    # Expected over seeds: the noise of a seed's own discrimination adds to that of scores within an AUC's integral.
-    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
-    means["auc"] = float(weights @ stats.norm.cdf((APART + spread * nodes) / np.sqrt(2)) / weights.sum())
-    return means
+    for node in nodes:
+        normal = rng.normal(size=count) + (APART + SPREAD * node) * (truth - 0.5)
+        score = probabilities(normal)
+        found.append(Question(truth, score, score >= 0.5)(np.ones((1, count))))
+    means = {name: float(np.average([of[name][0] for of in found], weights=weights)) for name in found[0]}
+    auc = stats.norm.cdf((APART + SPREAD * nodes * seeds) / np.sqrt(2))
+    return means | {"auc": float(np.average(auc, weights=weights))}
 
 
-def covered(of: Setting, trials: int, *, replicates: int = 1000, first: int = 0) -> tuple[Share, dict[str, float]]:
+def covered(
+    of: Setting, trials: int, *, replicates: int = 1000, as_images: bool = False
+) -> tuple[Share, dict[str, float]]:
     """`[metric][interval]`, the share of trials whose interval holds the truth, and the share of trials in which a
-    metric was undefined."""
+    metric was undefined; `as_images` takes each image for a patient, whoever it shows."""
     truth = truths(of.prevalence, seeds=of.seeds > 1)
     hits: dict[str, dict[str, list[bool]]] = {}
     undefined = dict.fromkeys(truth, 0)
-    for trial in range(first, first + trials):
+    for trial in range(trials):
         panel = simulate(np.random.default_rng([trial, of.images, of.seeds]), of)
+        if as_images:
+            panel = dataclasses.replace(panel, cluster=np.arange(of.images))
         for metric, numbers in resample(panel, count=replicates, seed=trial)["m"].items():
             if np.isnan(numbers.value):
                 undefined[metric] += 1
@@ -167,25 +171,31 @@ def null(rng: np.random.Generator, of: Setting) -> Panel:
     return panel
 
 
-def rejected(of: Setting, trials: int, *, replicates: int = 999, first: int = 0) -> dict[str, float]:
+def rejected(of: Setting, trials: int, *, replicates: int = 999) -> dict[str, float]:
     """The share of trials in which each test finds a difference at 5 % where there is none."""
     found: dict[str, list[bool]] = {}
-    for trial in range(first, first + trials):
+    for trial in range(trials):
         panel = null(np.random.default_rng([trial, of.images, of.seeds, 1]), of)
         measured = resample(panel, count=replicates, seed=trial)
         difference = paired(panel, measured, "a", "b", "auc")
         exact = comparing.delong_difference(panel, "a", "b")
         right = [np.concatenate([run.right for run in panel.runs[model].values()]) for model in "ab"]
         swaps = permutation(panel, "a", "b", "auc", count=replicates, seed=trial)
+        effect = comparing.effect(difference, "auc")
         p = {
-            "bootstrap": comparing.effect(difference, "auc").p,
+            "bootstrap": effect.p,
             "DeLong": exact.p if exact else None,
             "permutation": swaps.p,
             "McNemar": mcnemar(*right, np.tile(panel.cluster, of.seeds)).p,
+            "Wilcoxon over seeds": wilcoxon(np.array(effect.seeds)).p,
         }
         for name, value in p.items():
             if value is not None:
                 found.setdefault(name, []).append(value < 0.05)
+        for method in METHODS:
+            ends = effect.intervals.get(f"{BY[of.seeds > 1]} {method}")
+            if ends is not None:
+                found.setdefault(f"interval, {method}", []).append(not ends.low <= 0 <= ends.high)
     return {name: float(np.mean(of)) for name, of in found.items()}
 
 
@@ -201,7 +211,7 @@ def page(trials: int, note: Callable[[str], None]) -> str:
     lines = [
         "# Coverage",
         "",
-        f"Made by `python benchmarks/coverage.py` on {datetime.date.today()}, {trials} trials a setting; never edited.",
+        f"Made by `python benchmarks/coverage_of_intervals.py`: {trials} trials a setting, {datetime.date.today()}.",
     ]
     lines += [
         "",
@@ -228,11 +238,13 @@ def page(trials: int, note: Callable[[str], None]) -> str:
         "The share of studies, in %, in which a test at 5 % tells two equal models apart.",
         "",
     ]
-    tests = ("bootstrap", "DeLong", "permutation", "McNemar")
+    tests = (*(f"interval, {method}" for method in METHODS), "bootstrap", "DeLong", "permutation", "McNemar")
+    tests += ("Wilcoxon over seeds",)
     lines += [f"| setting | {' | '.join(tests)} |", f"| --- |{' ---: |' * len(tests)}"]
     for of in settings():
         shares = rejected(of, trials)
-        lines.append(f"| {describe(of)} | {' | '.join(f'{100 * shares[test]:.1f}' for test in tests)} |")
+        cells = [f"{100 * shares[test]:.1f}" if test in shares else "" for test in tests]
+        lines.append(f"| {describe(of)} | {' | '.join(cells)} |")
         note(f"null, {describe(of)}")
     return "\n".join(lines) + "\n"
 
