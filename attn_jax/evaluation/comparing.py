@@ -100,13 +100,14 @@ def against(
     metric: str,
     *,
     margin: float = MARGIN,
+    level: float = LEVEL,
     seed: int = 0,
 ) -> tuple[Contest, ...]:
     """Each model against its baseline, `references[model]`, in all metrics; tests are of the primary `metric` and of
     decisions, and all these models are one family."""
     effects, tests = [], []
     for model, baseline in references.items():
-        of = {name: effect(paired(panel, measured, model, baseline, name), name) for name in measured[model]}
+        of = {name: effect(paired(panel, measured, model, baseline, name), name, level) for name in measured[model]}
         effects.append(of)
         tests.append(_tests(panel, model, baseline, metric, of[metric], seed))
     families = [holm([run[k].p for run in tests]) for k in range(len(tests[0]))] if tests else []
@@ -117,7 +118,7 @@ def against(
             of,
             tuple(run),
             tuple(family[row] for family in families),
-            _judged(of[metric], margin),
+            _judged(of[metric], margin, level),
             needs(of[metric], int(panel.cluster.max()) + 1, margin),
         )
         for row, ((model, baseline), of, run) in enumerate(zip(references.items(), effects, tests, strict=True))
@@ -140,10 +141,10 @@ def _sd(values: np.ndarray) -> float | None:
     return float(known.std(ddof=1)) if len(known) > 1 else None
 
 
-def _judged(of: Effect, margin: float) -> Equivalence | None:
+def _judged(of: Effect, margin: float, level: float) -> Equivalence | None:
     if of.value is None or of.error is None:
         return None
-    return judge(-of.value if of.metric in LOWER_IS_BETTER else of.value, of.error, margin)
+    return judge(-of.value if of.metric in LOWER_IS_BETTER else of.value, of.error, margin, level)
 
 
 def _tests(panel: Panel, first: str, second: str, metric: str, of: Effect, seed: int) -> list[Test]:
@@ -177,13 +178,14 @@ def delong_difference(panel: Panel, first: str, second: str) -> delong.Differenc
 
 
 def all_pairs(
-    panel: Panel, measured: Measured, metric: str
+    panel: Panel, measured: Measured, metric: str, *, level: float = LEVEL
 ) -> tuple[list[tuple[str, str, Effect]], list[float | None]]:
     """The effect of each model less each later one, and Holm's p of the bootstrap test over all pairs."""
     models = panel.models
     pairs = [(first, second) for row, first in enumerate(models) for second in models[row + 1 :]]
     effects = [
-        (first, second, effect(paired(panel, measured, first, second, metric), metric)) for first, second in pairs
+        (first, second, effect(paired(panel, measured, first, second, metric), metric, level))
+        for first, second in pairs
     ]
     return effects, holm([of.p for _, _, of in effects])
 

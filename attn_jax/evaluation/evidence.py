@@ -120,6 +120,7 @@ def on_panel(panel: Panel, settings: Settings, references: Mapping[str, str] | N
                     column,
                     settings.metric,
                     lower_is_better=settings.metric in LOWER_IS_BETTER,
+                    level=settings.level,
                     count=settings.replicates,
                     seed=settings.seed,
                 )
@@ -129,9 +130,9 @@ def on_panel(panel: Panel, settings: Settings, references: Mapping[str, str] | N
         for name, runs in panel.runs.items()
     }
     contests = comparing.against(
-        panel, measured, references, settings.metric, margin=settings.margin, seed=settings.seed
+        panel, measured, references, settings.metric, margin=settings.margin, level=settings.level, seed=settings.seed
     )
-    effects, adjusted = comparing.all_pairs(panel, measured, settings.metric)
+    effects, adjusted = comparing.all_pairs(panel, measured, settings.metric, level=settings.level)
     pairs = tuple(Pair(*of, p) for of, p in zip(effects, adjusted, strict=True))
     differs = {
         (pair.first, pair.second): pair.adjusted is not None and pair.adjusted < 1 - settings.level for pair in pairs
@@ -181,7 +182,7 @@ def cautions(panel: Panel) -> tuple[str, ...]:
         if fewest < FEWEST_OF_A_KIND:
             who = "images" if panel.patients is None else "patients"
             lines.append(
-                f"{fewest} {who} with a {kind} label: intervals are too narrow, and the bootstrap and DeLong's test find"
+                f"{fewest} {who} with a {kind} label: intervals are too narrow, the bootstrap and DeLong's test find"
                 " too much; the permutation test holds."
             )
     seeds = min(len(runs) for runs in panel.runs.values())

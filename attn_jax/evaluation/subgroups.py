@@ -8,7 +8,7 @@ from jaxtyping import Bool
 
 from attn_jax.errors import UserError, did_you_mean
 from attn_jax.evaluation import replicates
-from attn_jax.evaluation.intervals import Interval, percentile
+from attn_jax.evaluation.intervals import LEVEL, Interval, percentile
 from attn_jax.evaluation.panel import Panel, Run
 from attn_jax.evaluation.weighted import Judged
 
@@ -49,7 +49,15 @@ def columns(panel: Panel) -> tuple[str, ...]:
 
 
 def by_column(
-    panel: Panel, model: str, column: str, metric: str, *, lower_is_better: bool, count: int = 1000, seed: int = 0
+    panel: Panel,
+    model: str,
+    column: str,
+    metric: str,
+    *,
+    lower_is_better: bool,
+    level: float = LEVEL,
+    count: int = 1000,
+    seed: int = 0,
 ) -> Subgroups:
     """A metric of a model on each group of a column; an empty cell is the group `unknown`.
 
@@ -69,7 +77,9 @@ def by_column(
         points.append(whole)
         drawn.append(replicated)
     groups = tuple(
-        Subgroup(kind, int(of.sum()), _positives(panel, of), None if np.isnan(point) else point, percentile(values))
+        Subgroup(
+            kind, int(of.sum()), _positives(panel, of), None if np.isnan(point) else point, percentile(values, level)
+        )
         for kind, of, point, values in zip(kinds, rows, points, drawn, strict=True)
     )
     able = [k for k, group in enumerate(groups) if group.value is not None and group.images >= FEWEST_IMAGES]
@@ -79,7 +89,7 @@ def by_column(
     worst, best = ordered[0], ordered[-1]
     gap = abs(points[best] - points[worst])
     between = (drawn[best] - drawn[worst]) * (-1 if lower_is_better else 1)
-    return Subgroups(column, groups, kinds[worst], gap, percentile(between))
+    return Subgroups(column, groups, kinds[worst], gap, percentile(between, level))
 
 
 def _values(panel: Panel, column: str) -> np.ndarray:

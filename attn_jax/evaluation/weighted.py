@@ -162,7 +162,7 @@ class _Classes:
         mcc = np.divide(covariance, np.sqrt(np.maximum(spread, 0)), out=np.zeros_like(total), where=spread > 0)
         several = (label > 0).sum(axis=1) > 1
         disagreement = (table * self.penalty).sum(axis=(1, 2))
-        by_chance = np.einsum("ri,ij,rj->r", label, self.penalty, taken) / total
+        by_chance = _ratio(np.einsum("ri,ij,rj->r", label, self.penalty, taken), total)
         return {
             "accuracy": _ratio(right, total),
             "mcc": np.where(several, mcc, np.nan),

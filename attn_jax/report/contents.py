@@ -15,6 +15,7 @@ REPEATS = ("seed", "fold")
 COSTS = ("parameters", "gmacs", "step_bytes", "step_seconds", "compile_seconds", "train_seconds", "steps", "best_step")
 NAMES = ("key", "slug", "state", "reason", "dataset", "attention", "model", "placement", "tested_on")
 SALIENCY = ["key", "place", "energy", "area", "images"]
+SCORES = ["key", "image_id", "group", "method", "metric", "value"]
 REQUIRED = (*NAMES, *REPEATS, *COSTS)
 
 
@@ -74,6 +75,8 @@ class Contents:
     `results` and `predictions` are found by a cell's `key`; `history` has `key`, `step`, `epoch` and a column a metric.
     `saliency` has a row a cell and place (`lesion`, `tag`): the mean share of the test images' maps that lies there
     (`energy`), the share of the image it covers (`area`), and in how many `images`.
+    `scores` has a row a cell, test image, saliency method (or map that knows nothing) and metric: see
+    `study.scoring.scores` and `study.agreement.agreement`; `group` is the patient.
     `tested_on` is empty for a cell's own test part, else the data set an already trained cell was tried on.
 
     Raises:
@@ -88,6 +91,7 @@ class Contents:
     datasets: Mapping[str, DatasetSummary]
     gallery: tuple[GalleryItem, ...] = ()
     saliency: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=SALIENCY))
+    scores: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=SCORES))
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     command: str = ""
     description: str = ""

@@ -39,7 +39,7 @@ def contents(
                 predictions[key] = concatenate([run.validation, run.test]) if len(run.validation) else run.test
                 results[key] = evaluate(predictions[key])
                 rows.append(_row(key, dataset, model, seed))
-    models = list(dict.fromkeys(row["attention"] for row in rows))
+    models = list(dict.fromkeys(str(row["attention"]) for row in rows))
     return Contents(
         title=title or "Predictions judged",
         cells=pd.DataFrame(rows),

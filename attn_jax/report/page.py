@@ -13,9 +13,10 @@ import attn_jax
 from attn_jax.evaluation import as_json
 from attn_jax.report import files, summary
 from attn_jax.report.arms import Comparison, comparisons
+from attn_jax.report.blocks import Block, Section
 from attn_jax.report.contents import Contents
 from attn_jax.report.evidence import Evidence, gather
-from attn_jax.report.sections import Block, Section, build, figures_in, tables_in
+from attn_jax.report.sections import build, figures_in, tables_in
 from attn_jax.report.tables import leaderboard
 from attn_jax.report.tables.export import FORMATS
 

@@ -63,6 +63,12 @@ def test_mistakes_have_one_line(toys):
         saliency(*case, "smooth_grad")
     with pytest.raises(UserError, match="layer 'blok1' is not in the network. Did you mean 'block1'"):
         saliency(*case, "score_cam", "blok1")
+    with pytest.raises(UserError, match="samples=0 must be at least 1"):
+        saliency(*case, "rise", key=jax.random.key(0), samples=0)
+    with pytest.raises(UserError, match="steps=0 must be at least 1"):
+        saliency(*case, "integrated_gradients", steps=0)
+    with pytest.raises(UserError, match="kept=0.0 is no probability above 0"):
+        saliency(*case, "rise", key=jax.random.key(0), kept=0.0)
 
 
 def test_only_a_key_must_be_given():

@@ -78,7 +78,7 @@ def test_threshold_without_validation_is_noted(contents):
 
 
 def test_every_data_set_has_its_own_sections(page):
-    titles = ["Summary", "wild", "phantom", "External validation", "Data", "Cells", "Provenance"]
+    titles = ["Summary", "wild", "phantom", "Over data sets", "External validation", "Data", "Cells", "Provenance"]
     assert [e.text for e in page.all("h2")] == titles
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from attn_jax.evaluation.across import Across
 from attn_jax.evaluation.comparing import Contest
-from attn_jax.evaluation.evidence import ranked
+from attn_jax.evaluation.evidence import Settings, ranked
 from attn_jax.evaluation.intervals import Interval
 from attn_jax.evaluation.power import Needed, NeededForMargin
 from attn_jax.report.evidence import Judged
@@ -76,8 +77,8 @@ def _for_margin(needed: NeededForMargin) -> Value:
 
 def _contest_notes(judged: Judged) -> tuple[str, ...]:
     verdict = (
-        "Verdict: equivalent, the interval lies within the margin; better or worse, it leaves out 0; non-inferior, it "
-        "lies above minus the margin; else inconclusive."
+        "Verdict, by z tests with the bootstrap's standard error at 2.5 % a side: equivalent, within the margin; else "
+        "better or worse, not 0; else non-inferior, above minus the margin; else inconclusive."
     )
     needed = (
         "Needed: to find a difference as large as was seen / as large as the margin, with the spread that was seen."
@@ -176,3 +177,48 @@ def _interval(interval: Interval | None, *, sign: bool = False) -> Value:
         return Value("—", (None, None), None, "no bootstrap interval")
     form = signed if sign else fixed
     return Value(f"{form(interval.low)} to {form(interval.high)}", (interval.low, interval.high), interval.low)
+
+
+def across(found: Across, settings: Settings, name: str, *, simulated: bool) -> Table:
+    """One row a model: its average rank over data sets, and what the next data set is to be expected to show."""
+    title = metric_title(settings.metric)
+    columns = (
+        Column("Model", ("model",), numeric=False),
+        Column("Average rank", ("rank",), "1 is the best"),
+        Column(f"Expected Δ {title}", ("mu", "mu_low", "mu_high"), "mean over data sets like these, 95 % interval"),
+        Column("On the next data set", ("new", "new_low", "new_high"), "95 % interval; positive is better"),
+        Column("P worse", ("p_worse",), f"by more than {settings.margin:g}"),
+        Column("P equivalent", ("p_equivalent",), f"within {settings.margin:g}"),
+        Column("P better", ("p_better",), f"by more than {settings.margin:g}"),
+    )
+    ranks = dict(zip(found.models, found.comparison.ranks.tolist(), strict=True))
+    rows = []
+    for model in sorted(ranks, key=lambda of: ranks[of]):
+        of = found.posteriors.get(model)
+        reason = "the baseline" if model == found.baseline else (of.undefined.get("mu", "") if of else "no interval")
+        values = [text(model), number(ranks[model], lambda x: fixed(x, 2))]
+        for summary in (of.mu, of.new) if of else (None, None):
+            if summary is None:
+                values.append(Value("—", (None, None, None), None, reason))
+            else:
+                shown = f"{signed(summary.mean)} ({signed(summary.low)} to {signed(summary.high)})"
+                values.append(Value(shown, (summary.mean, summary.low, summary.high), summary.mean))
+        shares = of.new_rope if of and of.new_rope else (None, None, None)
+        values += [number(share, lambda x: fixed(x, 2), reason) for share in shares]
+        rows.append(tuple(values))
+    caption = f"Over {len(found.datasets)} data sets: {title}. A Bayesian hierarchical model of the differences."
+    return Table(name, caption, columns, tuple(rows), simulated, _across_notes(found))
+
+
+def _across_notes(found: Across) -> tuple[str, ...]:
+    friedman, nemenyi = found.comparison.friedman, found.comparison.nemenyi
+    if friedman.f_p is None:
+        return (f"No test over data sets: {friedman.undefined.get('f_p', nemenyi.reason)}.",)
+    said = [f"Iman and Davenport's F: p {p_value(friedman.f_p)}."]
+    if nemenyi.critical_difference is not None:
+        said.append(f"Nemenyi's critical difference of average ranks is {nemenyi.critical_difference:.2f}.")
+    pairs = found.comparison.against_baseline
+    if pairs is not None and pairs.pairs:
+        told = [f"{found.models[of.second]} {p_value(of.adjusted)}" for of in pairs.pairs]
+        said.append(f"Wilcoxon against {found.baseline}, adjusted by Holm: {', '.join(told)}.")
+    return tuple(said)
