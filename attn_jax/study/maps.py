@@ -39,10 +39,10 @@ def draw(
     if "key" in takes:
         options["key"] = jax.random.key(0)
     net = {"params": variables["params"], "batch_stats": variables["batch_stats"]}
-    maps = []
-    for start in range(0, len(rows), BATCH):
-        chosen = np.arange(start, min(start + BATCH, len(rows)))
-        padded = np.resize(chosen, BATCH)  # one shape, one compile
+    maps, batch = [], min(BATCH, len(rows))
+    for start in range(0, len(rows), batch):
+        chosen = np.arange(start, min(start + batch, len(rows)))
+        padded = np.resize(chosen, batch)  # one shape, one compile
         images = task.inputs(variables, jnp.asarray(data.images[rows[padded]]))
         drawn = saliency(model, net, images, jnp.asarray(targets[padded]), method, **options)
         maps.append(np.asarray(drawn)[: len(chosen)])
