@@ -37,7 +37,7 @@ lock:
 
 # Takes the machine for itself for about an hour and a half; step_time makes a PyTorch environment of its own (5.5 GB),
 # tpu_cost one with the TPU's compiler.
-BENCHMARKS = decode phantom pipeline report step_time tpu_cost
+BENCHMARKS = decode phantom pipeline report statistics_time step_time tpu_cost saliency_time
 bench: $(STAMP)
 	{ echo "# Benchmarks"; echo; echo "Each block is what the script printed; \`make bench\` makes the page anew."; \
 	for name in $(BENCHMARKS); do echo; echo "## $$name"; echo; echo '```'; $(BIN)/python benchmarks/$$name.py || exit 1; echo '```'; done; } > docs/benchmarks.partial

@@ -26,7 +26,7 @@ from attn_jax import progress
 MEMORY_LIMIT = 2 << 30
 """Bytes of images that `data.cache="auto"` reads into memory; larger sets stay on disk and are mapped."""
 
-_IRRELEVANT = ("split", "normalize", "cache", "positive")
+_IRRELEVANT = ("split", "normalize", "cache", "positive", "labels")
 _CHUNK = 256
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Real
 from sklearn import metrics as sk
 
 from attn_jax.evaluation.records import Predictions
@@ -54,3 +54,29 @@ def mean_roc(curves: Sequence[Curve], points: int = 101) -> MeanCurve:
     heights = np.stack([np.interp(grid, curve.x, curve.y) for curve in curves])
     heights[:, 0] = 0
     return MeanCurve(grid, heights.mean(axis=0), heights.std(axis=0, ddof=1) if len(curves) > 1 else None)
+
+
+def replicate_roc(
+    truth: Bool[np.ndarray, "n"],
+    score: Float[np.ndarray, "n"],
+    weights: Real[np.ndarray, "R n"],
+    points: int = 101,
+) -> Float[np.ndarray, "R points"]:
+    """The true positive rates of `mean_roc` under each row of `weights`: how often each image counts (a bootstrap's).
+
+    NaN where only one kind of image counts.
+    """
+    if not len(truth):
+        return np.full((len(weights), points), np.nan)
+    order = np.argsort(-score, kind="stable")
+    # Images of equal scores are one step of the curve.
+    last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
+    ordered = weights[:, order]
+    hits, alarms = (np.cumsum(ordered * kind[order], axis=1)[:, last] for kind in (truth, ~truth))
+    grid, start = np.linspace(0, 1, points), np.zeros(1)
+    heights = np.full((len(weights), points), np.nan)
+    for row in np.flatnonzero((hits[:, -1] > 0) & (alarms[:, -1] > 0)):
+        across, up = (np.append(start, of[row] / of[row, -1]) for of in (alarms, hits))
+        heights[row] = np.interp(grid, across, up)
+        heights[row, 0] = 0
+    return heights

@@ -25,6 +25,7 @@ METRICS = (
     "log_loss",
     "ece",
 )
+LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece"})
 Values = dict[str, float | None]
 
 # What must be among the labels for a metric to exist; the others need an image, no more.

@@ -205,6 +205,17 @@ def read_all(path: str | os.PathLike[str], *, positive: str = "") -> list[Predic
     return found
 
 
+def read_models(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[str, Predictions]]:
+    """All predictions of several files with the file each comes from; a model without a name is called as its file.
+
+    Raises:
+        UserError: a file cannot be read, or breaks the format.
+    """
+    return [
+        (str(path) if found.model else pathlib.Path(path).stem, found) for path in paths for found in read_all(path)
+    ]
+
+
 def write(path: str | os.PathLike[str], predictions: Predictions) -> None:
     """Writes predictions as CSV or Parquet, whole or not at all; `read` gives the same numbers back to the last bit."""
     write_frame(pathlib.Path(path), to_frame(predictions))

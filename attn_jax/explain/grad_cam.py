@@ -10,8 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from attn_jax.errors import UserError
-from attn_jax.explain.layers import run, spatial_output
+from attn_jax.explain.cam import cam, grad_cam_map
 
 
 def grad_cam(
@@ -37,31 +36,7 @@ def grad_cam(
     Raises:
         UserError: no such layer, or one without a map.
     """
-    if layer is None:
-        if not hasattr(model, "feature_layer"):
-            raise UserError(f"{type(model).__name__} names no layer of its own for class activation maps; give a layer")
-        layer = model.feature_layer
-    return _grad_cam(model, layer, variables, jnp.asarray(images), jnp.asarray(targets))
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _grad_cam(model: nn.Module, layer: str, variables: Any, images: Array, targets: Array) -> Array:
-    inner = spatial_output(model, variables, images, layer)
-
-    def explained(perturbation: Array) -> tuple[Array, Array]:
-        logits, features = run(model, variables, images, layer, perturbation)
-        return _chosen(logits, targets).sum(), features
-
-    gradient, features = jax.grad(explained, has_aux=True)(jnp.zeros(inner.shape, inner.dtype))
-    space = tuple(range(1, features.ndim - 1))
-    weights = gradient.astype(jnp.float32).mean(axis=space, keepdims=True)
-    return jax.nn.relu((weights * features.astype(jnp.float32)).sum(axis=-1))
-
-
-def _chosen(logits: Float[Array, "B K"], targets: Int[Array, "B"]) -> Float[Array, "B"]:
-    if logits.shape[-1] == 1:
-        return jnp.where(targets == 1, logits[:, 0], -logits[:, 0])
-    return jnp.take_along_axis(logits, targets[:, None], axis=1)[:, 0]
+    return cam(grad_cam_map, model, variables, images, targets, layer)
 
 
 def to_image(maps: Float[Array | np.ndarray, "B *inner"], size: Sequence[int]) -> Float[Array, "B *space"]:

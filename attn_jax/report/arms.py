@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from attn_jax.attention import MECHANISMS, SHUFFLED
+from attn_jax.evaluation.metrics import LOWER_IS_BETTER
 from attn_jax.evaluation.records import Result
 from attn_jax.report.contents import REPEATS, Contents
-from attn_jax.report.numbers import LOWER_IS_BETTER
 
 MOST_SHOWN = 8
 

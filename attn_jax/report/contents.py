@@ -15,12 +15,15 @@ REPEATS = ("seed", "fold")
 COSTS = ("parameters", "gmacs", "step_bytes", "step_seconds", "compile_seconds", "train_seconds", "steps", "best_step")
 NAMES = ("key", "slug", "state", "reason", "dataset", "attention", "model", "placement", "tested_on")
 SALIENCY = ["key", "place", "energy", "area", "images"]
+SCORES = ["key", "image_id", "group", "method", "metric", "value"]
 REQUIRED = (*NAMES, *REPEATS, *COSTS)
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSummary:
     """One data set as it was prepared; `counts` has a row a class and a column a split.
+
+    An empty `image_size` says that nothing is known of the images: others predicted, and told what.
 
     `leaked_naive` counts the validation and test images that would have shared a patient or a near-duplicate with
     training, had the split been drawn image by image.
@@ -72,6 +75,8 @@ class Contents:
     `results` and `predictions` are found by a cell's `key`; `history` has `key`, `step`, `epoch` and a column a metric.
     `saliency` has a row a cell and place (`lesion`, `tag`): the mean share of the test images' maps that lies there
     (`energy`), the share of the image it covers (`area`), and in how many `images`.
+    `scores` has a row a cell, test image, saliency method (or map that knows nothing) and metric: see
+    `study.scoring.scores` and `study.agreement.agreement`; `group` is the patient.
     `tested_on` is empty for a cell's own test part, else the data set an already trained cell was tried on.
 
     Raises:
@@ -86,6 +91,7 @@ class Contents:
     datasets: Mapping[str, DatasetSummary]
     gallery: tuple[GalleryItem, ...] = ()
     saliency: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=SALIENCY))
+    scores: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=SCORES))
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     command: str = ""
     description: str = ""

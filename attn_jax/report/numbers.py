@@ -19,7 +19,6 @@ TITLES = {
     "log_loss": "Log loss",
     "ece": "ECE",
 }
-LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece"})
 
 
 def metric_title(name: str) -> str:
@@ -47,6 +46,11 @@ def spread(mean: float | None, sd: float | None, digits: int = 3, *, sign: bool 
     """`0.912 ± 0.010`, or the mean alone where no standard deviation exists."""
     text = signed(mean, digits) if sign else fixed(mean, digits)
     return text if sd is None or text == DASH else f"{text} ± {fixed(sd, digits)}"
+
+
+def p_value(value: float | None) -> str:
+    """A p value to three decimals, `<0.001` below."""
+    return "<0.001" if value is not None and value < 0.001 else fixed(value)
 
 
 def count(value: float | None) -> str:

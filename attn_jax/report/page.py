@@ -10,18 +10,23 @@ import jinja2
 from markupsafe import Markup
 
 import attn_jax
+from attn_jax.evaluation import as_json
 from attn_jax.report import files, summary
 from attn_jax.report.arms import Comparison, comparisons
+from attn_jax.report.blocks import Block, Section
 from attn_jax.report.contents import Contents
-from attn_jax.report.sections import Block, Section, build, figures_in, tables_in
+from attn_jax.report.evidence import Evidence, gather
+from attn_jax.report.sections import build, figures_in, tables_in
 from attn_jax.report.tables import leaderboard
 from attn_jax.report.tables.export import FORMATS
 
 PAGE = "report.html"
+EVIDENCE = "evidence.json"
 
 
 def write(contents: Contents, folder: pathlib.Path, *, pictures: bool = True) -> pathlib.Path:
-    """Writes the page, `tables/`, `figures/` and `index.json`, which lists them.
+    """Writes the page, `tables/`, `figures/`, `evidence.json` (all statistics at full precision) and `index.json`,
+    which lists them.
 
     Files of an earlier report in the folder that this one does not have are removed. Each file is written whole or not
     at all, the page last but for the index.
@@ -35,8 +40,9 @@ def write(contents: Contents, folder: pathlib.Path, *, pictures: bool = True) ->
         The path of `report.html`.
     """
     compared = comparisons(contents)
+    evidence = gather(contents, compared)
     overview = _overview(compared)
-    sections = build(contents, compared, pictures=pictures)
+    sections = build(contents, compared, evidence, pictures=pictures)
     outputs: dict[str, str | bytes] = {}
     for table in [*tables_in(sections), *(block.value for block in overview)]:
         outputs |= {f"tables/{table.name}.{ending}": form(table) for ending, form in FORMATS.items()}
@@ -44,7 +50,8 @@ def write(contents: Contents, folder: pathlib.Path, *, pictures: bool = True) ->
         outputs[f"figures/{figure.name}.svg"] = figure.svg
         outputs[f"figures/{figure.name}.png"] = figure.png
         outputs[f"figures/{figure.name}.csv"] = figure.data.to_csv(index=False, lineterminator="\n")
-    outputs[PAGE] = render(contents, compared, overview, sections, pictures=pictures)
+    outputs[EVIDENCE] = as_json.dump([judged.found for judged in evidence.of.values()], evidence.settings)
+    outputs[PAGE] = render(contents, compared, evidence, overview, sections, pictures=pictures)
     files.forget(folder, set(outputs))
     for name, content in outputs.items():
         files.write(folder / name, content)
@@ -61,6 +68,7 @@ def _overview(compared: list[Comparison]) -> tuple[Block, ...]:
 def render(
     contents: Contents,
     compared: list[Comparison],
+    evidence: Evidence,
     overview: tuple[Block, ...],
     sections: list[Section],
     *,
@@ -80,7 +88,7 @@ def render(
     return environment.get_template("page.html.j2").render(
         contents=contents,
         overall=summary.overall(contents),
-        findings=[summary.finding(comparison) for comparison in compared],
+        findings=[summary.finding(comparison, evidence.find(comparison)) for comparison in compared],
         alternatives=summary.alternatives(compared),
         overview=overview,
         sections=sections,

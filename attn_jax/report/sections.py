@@ -1,42 +1,21 @@
 """What stands on the page, and in which order; each block is prose, facts, a table, figures or a gallery."""
 
-import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attn_jax import progress
-from attn_jax.report import gallery, numbers
+from attn_jax.report import evidence_sections, gallery, numbers
 from attn_jax.report.arms import Comparison
-from attn_jax.report.contents import Contents, DatasetSummary
+from attn_jax.report.blocks import Block, Section
+from attn_jax.report.contents import COSTS, Contents, DatasetSummary
+from attn_jax.report.evidence import Evidence, Judged
 from attn_jax.report.figures import confusion, cost, palette, roc, training
 from attn_jax.report.figures.drawing import Figure
-from attn_jax.report.tables import leaderboard, records, saliency
+from attn_jax.report.tables import leaderboard, records, saliency, scorecard
 from attn_jax.report.tables.table import Table
 
 MOST_WIDE_MATRICES = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """`value` is text, facts (name to text or list), a `Table`, figures or a `Gallery`, as `kind` says.
-
-    A block with `folded` is closed until its reader opens it; `folded` is what the closed one says.
-    """
-
-    kind: str
-    value: Any
-    folded: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """A heading and what stands under it; `anchor` is unique on the page."""
-
-    anchor: str
-    title: str
-    blocks: tuple[Block, ...] = ()
-    parts: tuple["Section", ...] = ()
 
 
 def slugs(names: Iterable[str]) -> dict[str, str]:
@@ -51,7 +30,9 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def build(contents: Contents, comparisons: Sequence[Comparison], *, pictures: bool) -> list[Section]:
+def build(
+    contents: Contents, comparisons: Sequence[Comparison], evidence: Evidence, *, pictures: bool
+) -> list[Section]:
     """All sections below the summary."""
     names = slugs(contents.datasets)
     attentions = list(dict.fromkeys(contents.cells["attention"]))
@@ -60,23 +41,32 @@ def build(contents: Contents, comparisons: Sequence[Comparison], *, pictures: bo
     for comparison in progress.track(own, "drawing figures", len(own)):
         slug = names[comparison.dataset]
         looks = palette.looks(comparison, attentions)
-        parts = [_quality(contents, comparison, looks, slug), _training(contents, comparison, looks, slug)]
+        judged = evidence.find(comparison)
+        parts = [
+            _quality(contents, comparison, judged, looks, slug),
+            evidence_sections.on_dataset(judged, comparison, looks, slug),
+        ]
+        parts += [_training(contents, comparison, looks, slug)]
         parts += [_cost(comparison, looks, slug), _gallery(contents, comparison, slug, pictures)]
         shown = tuple(part for part in parts if part is not None)
         sections.append(Section(f"on-{slug}", comparison.dataset, (), shown))
+    together = evidence_sections.over_datasets(evidence, own, attentions)
+    sections += [together] if together else []
     external = [comparison for comparison in comparisons if comparison.tested_on]
     if external:
         sections.append(_external(external, names))
     return [*sections, _data(contents, names), _cells(contents)]
 
 
-def _quality(contents: Contents, comparison: Comparison, looks: dict[str, palette.Look], slug: str) -> Section:
+def _quality(
+    contents: Contents, comparison: Comparison, judged: Judged | None, looks: dict[str, palette.Look], slug: str
+) -> Section:
     summary = contents.datasets[comparison.dataset]
     blocks = [Block("table", leaderboard.leaderboard(comparison, f"leaderboard-{slug}"))]
     if summary.kind == "multilabel" or len(summary.classes) > 2:
         table = leaderboard.per_class(comparison, summary.classes, summary.kind, f"per-class-{slug}")
         blocks.append(Block("table", table))
-    drawn = roc.figure(comparison, contents, looks, f"roc-{slug}")
+    drawn = roc.figure(comparison, contents, looks, f"roc-{slug}", judged.panel if judged else None)
     matrices = confusion.figures(comparison, summary.classes, f"confusion-{slug}")
     open_ones = MOST_WIDE_MATRICES if any(matrix.wide for matrix in matrices) else len(matrices)
     shown, folded = [*([drawn] if drawn else []), *matrices[:open_ones]], matrices[open_ones:]
@@ -100,7 +90,9 @@ def _training(contents: Contents, comparison: Comparison, looks: dict[str, palet
     return Section(f"training-{slug}", "Training", (Block("figures", drawn),)) if drawn else None
 
 
-def _cost(comparison: Comparison, looks: dict[str, palette.Look], slug: str) -> Section:
+def _cost(comparison: Comparison, looks: dict[str, palette.Look], slug: str) -> Section | None:
+    if all(arm.cost(field).mean is None for arm in comparison.arms for field in COSTS):
+        return None
     blocks = [Block("table", records.cost(comparison, f"cost-{slug}"))]
     drawn = cost.figures(comparison, looks, f"cost-{slug}")
     blocks += [Block("figures", drawn)] if drawn else []
@@ -110,8 +102,11 @@ def _cost(comparison: Comparison, looks: dict[str, palette.Look], slug: str) -> 
 def _gallery(contents: Contents, comparison: Comparison, slug: str, pictures: bool) -> Section | None:
     items = [item for item in contents.gallery if item.dataset == comparison.dataset]
     anchor, title = f"gallery-{slug}", "Where the models look"
-    table = saliency.places(contents, comparison, f"saliency-{slug}")
-    blocks = (Block("table", table),) if table else ()
+    found = [
+        saliency.places(contents, comparison, f"saliency-{slug}"),
+        scorecard.scorecard(contents, comparison, f"scorecard-{slug}"),
+    ]
+    blocks = tuple(Block("table", table) for table in found if table)
     if not pictures:
         why = "Pictures were left out of this version of the page on request."
         return Section(anchor, title, (*blocks, Block("text", why)))
@@ -145,6 +140,13 @@ def _data(contents: Contents, names: Mapping[str, str]) -> Section:
 
 
 def _facts(summary: DatasetSummary) -> dict[str, Any]:
+    if not summary.image_size:
+        return {
+            "Source": summary.source,
+            "Images": numbers.count(summary.images),
+            "Patients": "not named" if summary.patients is None else numbers.count(summary.patients),
+            "Task": _task(summary),
+        }
     duplicates = "none found"
     if summary.clusters:
         duplicates = (
@@ -156,13 +158,17 @@ def _facts(summary: DatasetSummary) -> dict[str, Any]:
         "Images": numbers.count(summary.images),
         "Patients": "not known: split by image" if summary.patients is None else numbers.count(summary.patients),
         "Working size": summary.image_size,
-        "Task": "findings, several an image" if summary.kind == "multilabel" else f"{len(summary.classes)} classes",
+        "Task": _task(summary),
         "Duplicates": duplicates,
         "Leaks avoided": f"{numbers.plural(summary.leaked_naive, 'validation or test image')} whose patient or "
         "near-duplicate would have been in training under a split image by image",
         "Skipped files": numbers.count(len(summary.skipped)),
     }
     return facts | ({"Notes": list(summary.notes)} if summary.notes else {})
+
+
+def _task(summary: DatasetSummary) -> str:
+    return "findings, several an image" if summary.kind == "multilabel" else f"{len(summary.classes)} classes"
 
 
 def _cells(contents: Contents) -> Section:

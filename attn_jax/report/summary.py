@@ -3,9 +3,12 @@
 import dataclasses
 from collections.abc import Sequence
 
+from attn_jax.evaluation.metrics import LOWER_IS_BETTER
 from attn_jax.report.arms import Arm, Comparison, Spread, difference
 from attn_jax.report.contents import REPEATS, Contents
-from attn_jax.report.numbers import LOWER_IS_BETTER, fixed, metric_title, plural, spread
+from attn_jax.report.evidence import Judged
+from attn_jax.report.numbers import fixed, metric_title, plural, spread
+from attn_jax.report.words import paragraph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +42,8 @@ def overall(contents: Contents) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def finding(comparison: Comparison) -> Finding:
-    """The best mean and how far it is from the baseline, against the spread between repeats."""
+def finding(comparison: Comparison, judged: Judged | None) -> Finding:
+    """The best mean, and what the evidence says of the differences to the baseline."""
     metric, title = comparison.primary, metric_title(comparison.primary)
     images = {result.images for arm in comparison.arms for result in arm.results.values() if result.images}
     tested = [f"Tested on {_range(images)} images."] if images else []
@@ -54,8 +57,7 @@ def finding(comparison: Comparison) -> Finding:
         tested.append("Not all arms were tested on the same images, so their means cannot be compared.")
     which = "Lowest" if metric in LOWER_IS_BETTER else "Highest"
     sentences = [f"{which} mean {title}: {best.label}, {spread(top.mean, top.sd)} ({_over(top, comparison)})."]
-    sentences += _against_baseline(comparison, best, top)
-    sentences += _claims(comparison)
+    sentences += paragraph(judged) if judged else [*_against_baseline(comparison, best, top), *_claims(comparison)]
     shown = spread(top.mean, top.sd)
     return Finding(heading, shown, f"{title}, {best.label}", (*tested, *sentences), comparison.simulated)
 

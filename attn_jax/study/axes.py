@@ -23,4 +23,5 @@ AXES: Mapping[str, str] = {
     "epochs": "training.epochs",
     "sampling": "task.sampling",
     "class_weights": "task.class_weights",
+    "labels": "data.labels",
 }

@@ -86,6 +86,18 @@ def make_constants(config: ConfigDict, data: Prepared) -> dict[str, jax.Array]:
     return {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
 
 
+def training_labels(config: ConfigDict, data: Prepared) -> np.ndarray:
+    """The labels of `data`; for `data.labels="random"` those of the training part are shuffled among its images.
+
+    The data randomisation test of Adebayo et al. 2018, arXiv 1810.03292; `config.seed` shuffles.
+    """
+    if config.data.labels == "true":
+        return data.labels
+    labels, rows = data.labels.copy(), data.rows("train")
+    labels[rows] = labels[np.random.default_rng([config.seed, 2]).permutation(rows)]
+    return labels
+
+
 def make_plan(config: ConfigDict, images: int) -> Plan:
     """Epochs in steps; an epoch of fewer images than a batch is one step."""
     options = config.training
@@ -133,7 +145,7 @@ def make_parts(config: ConfigDict, data: Prepared) -> Parts:
         state = _pretrained(state, config.model.weights, model.torch_name)
     batches = TrainingBatches(
         data.images,
-        data.labels,
+        training_labels(config, data),
         rows,
         batch_size=options.batch_size,
         seed=config.seed,

@@ -70,6 +70,13 @@ class Cell:
         """A readable name, such as `brain_mri-se-seed1`."""
         return self.folder.name.rsplit("-", 1)[0]
 
+    @property
+    def arm(self) -> str:
+        """What is compared: the mechanism, then the axes that are no repeats and no data sets, such as
+        `se-modelresnet50`; of a test on another data set also where it was trained."""
+        words = _words(self.point, self.config, but=("dataset", "tested_on", "seed", "fold"))
+        return "-".join([*words, *([f"trained_on_{self.dataset}"] if self.tested_on else [])])
+
     def result(self) -> dict[str, Any] | None:
         """`result.json` where the cell is done."""
         try:
@@ -154,12 +161,16 @@ def _hash(facts: dict[str, Any]) -> str:
 
 def _slug(point: Point, config: ConfigDict) -> str:
     """`dataset-attention-seed0`, then the other axes by name; safe as a file name."""
+    words = [str(point.get("dataset", config.data.name)), *_words(point, config, but=("dataset",))]
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(words))[:120]
+
+
+def _words(point: Point, config: ConfigDict, but: tuple[str, ...]) -> list[str]:
+    """The mechanism, and the other axes by name."""
     attention = config.model.attention.rsplit(":", 1)[-1].rsplit(".", 1)[-1]
-    if config.model.attention.startswith(SHUFFLED):
-        attention = SHUFFLED + attention
-    words = [str(point.get("dataset", config.data.name)), attention]
+    words = [SHUFFLED + attention if config.model.attention.startswith(SHUFFLED) else attention]
     for name, value in point.items():
-        if name not in ("dataset", "attention"):
+        if name not in ("attention", *but):
             shown = pathlib.Path(value).stem if name == "weights" else value
             words.append(f"{name}{'.'.join(map(str, shown)) if isinstance(shown, tuple) else shown}")
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(words))[:120]
+    return words

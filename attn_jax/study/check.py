@@ -18,6 +18,7 @@ from attn_jax.data.sources import SOURCES
 from attn_jax.errors import UserError, did_you_mean
 from attn_jax.evaluation.metrics import METRICS
 from attn_jax.explain.layers import spatial_output
+from attn_jax.explain.methods import METHODS as SALIENCY
 from attn_jax.models import weights
 from attn_jax.models.slot import PLACEMENTS
 from attn_jax.study import grid
@@ -61,10 +62,12 @@ NUMBERS: Mapping[str, str] = {
     "training.log_every": "at least 1",
     "training.checkpoint_seconds": "at least 0",
     "explain.gallery": "at least 0",
+    "explain.scored": "at least 0",
 }
 NAMES: Mapping[str, tuple[str, ...]] = {
     "data.source": tuple(SOURCES),
     "data.normalize": ("dataset", "imagenet", "half"),
+    "data.labels": ("true", "random"),
     "model.placement": ("", *PLACEMENTS),
     "task.class_weights": ("none", "balanced"),
     "task.sampling": ("natural", "balanced"),
@@ -165,6 +168,9 @@ def _check_values(config: ConfigDict) -> None:
         value = grid.field(config, path)
         if value not in known:
             raise UserError(f"config.{path}={value!r} is unknown.{did_you_mean(value, filter(None, known))}")
+    for method in config.explain.methods:
+        if method not in SALIENCY:
+            raise UserError(f"config.explain.methods: {method!r} is unknown.{did_you_mean(method, SALIENCY)}")
     if config.training.batch_size % config.training.accumulate:
         raise UserError(
             f"config.training.batch_size={config.training.batch_size} must be a multiple of "

@@ -69,8 +69,13 @@ def default_config() -> ConfigDict:
         )
     )
     config.explain = ConfigDict(
-        dict(layer="", gallery=8)
-    )  # Grad-CAM's layer (empty: the last block), rows of the gallery
+        dict(
+            layer="",  # Grad-CAM's and its kin's; empty: the last block
+            gallery=8,  # rows of the gallery
+            methods=("grad_cam",),  # whose maps are scored; none: ()
+            scored=16,  # test images that are changed, and shown to networks with random weights, to score their maps
+        )
+    )
     config.report = ConfigDict(dict(pictures=True))
     config.grid = ConfigDict({axis: () for axis in AXES})  # an empty axis is not varied
     config.grid.attention = ("none", "se", "cbam", "gc")
@@ -94,6 +99,7 @@ def _data() -> ConfigDict:
             ordinal=False,
             cache="auto",  # auto | memory | disk
             normalize="dataset",  # dataset | imagenet | half
+            labels="true",  # true | random: those of the training part are shuffled, to see what there is without them
             table=ConfigDict(
                 dict(
                     file="",

@@ -115,6 +115,7 @@ def _check(config: ConfigDict, name: str, value: Any) -> None:
         "class_weights": ("none", "balanced"),
         "stem": ("imagenet", "small"),
         "dtype": ("float32", "bfloat16"),
+        "labels": ("true", "random"),
     }
     if name == "attention":
         try:

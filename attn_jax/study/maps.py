@@ -1,17 +1,20 @@
 """Where a trained cell looks: class activation maps of its test images, and how much of them lies where."""
 
+import inspect
 import os
 import pathlib
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from attn_jax.data.phantom import tag_mask
 from attn_jax.data.prepare import Prepared
-from attn_jax.explain.grad_cam import grad_cam, to_image
+from attn_jax.explain.grad_cam import to_image
 from attn_jax.explain.localise import energy_in_mask
+from attn_jax.explain.methods import METHODS, saliency
 from attn_jax.tasks import Classification
 
 BATCH = 32
@@ -25,15 +28,23 @@ def draw(
     rows: np.ndarray,
     targets: np.ndarray,
     layer: str | None,
+    method: str = "grad_cam",
 ) -> np.ndarray:
-    """Grad-CAM [len(rows), *inner] of the given rows for a class each, at the layer's own size."""
+    """Raw maps [len(rows), *map] of the given rows for a class each, at the method's own size.
+
+    `layer` is that of class activation maps alone; what a method draws at random it draws from one fixed seed.
+    """
+    takes = inspect.signature(METHODS[method]).parameters
+    options: dict[str, Any] = {"layer": layer} if "layer" in takes else {}
+    if "key" in takes:
+        options["key"] = jax.random.key(0)
     net = {"params": variables["params"], "batch_stats": variables["batch_stats"]}
-    maps = []
-    for start in range(0, len(rows), BATCH):
-        chosen = np.arange(start, min(start + BATCH, len(rows)))
-        padded = np.resize(chosen, BATCH)  # one shape, one compile
+    maps, batch = [], min(BATCH, len(rows))
+    for start in range(0, len(rows), batch):
+        chosen = np.arange(start, min(start + batch, len(rows)))
+        padded = np.resize(chosen, batch)  # one shape, one compile
         images = task.inputs(variables, jnp.asarray(data.images[rows[padded]]))
-        drawn = grad_cam(model, net, images, jnp.asarray(targets[padded]), layer)
+        drawn = saliency(model, net, images, jnp.asarray(targets[padded]), method, **options)
         maps.append(np.asarray(drawn)[: len(chosen)])
     return np.concatenate(maps).astype(np.float32)
 

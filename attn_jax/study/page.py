@@ -14,7 +14,9 @@ from attn_jax import progress, report
 from attn_jax.data.prepare import Prepared
 from attn_jax.evaluation import records
 from attn_jax.evaluation.records import Result
-from attn_jax.report.contents import SALIENCY, Contents, DatasetSummary
+from attn_jax.report.contents import SALIENCY, SCORES, Contents, DatasetSummary
+from attn_jax.study import saliency
+from attn_jax.study.agreement import agreement
 from attn_jax.study.build import make_model
 from attn_jax.study.cell import Cell
 from attn_jax.study.gallery import gallery
@@ -64,6 +66,7 @@ def gather(config: ConfigDict, workdir: pathlib.Path, cells: Sequence[Cell], dat
         history=_history(done),
         datasets={name: _summary(data) for name, data in prepared.items()},
         saliency=_saliency(done),
+        scores=_scores([cell for cell in done if not cell.tested_on]),
         gallery=gallery(config.explain.gallery, done, predictions, results, prepared) if config.report.pictures else (),
         provenance=_provenance(config, cells, prepared),
         command=" ".join(["python", *sys.argv]),
@@ -120,6 +123,16 @@ def _saliency(cells: Sequence[Cell]) -> pd.DataFrame:
         for place, facts in (cell.result() or {}).get("saliency", {}).items()
     ]
     return pd.DataFrame(rows, columns=SALIENCY)
+
+
+def _scores(cells: Sequence[Cell]) -> pd.DataFrame:
+    stored = {cell.key: table for cell in cells if (table := saliency.read(cell)) is not None}
+    frames = [table.assign(key=key) for key, table in stored.items()]
+    return (
+        pd.concat([*frames, agreement(cells, stored)], ignore_index=True)[SCORES]
+        if frames
+        else pd.DataFrame(columns=SCORES)
+    )
 
 
 def _summary(data: Prepared) -> DatasetSummary:

@@ -16,7 +16,8 @@ from attn_jax.evaluation import records, summary
 from attn_jax.evaluation.records import Result
 from attn_jax.models import weights
 from attn_jax.study.axes import AXES
-from attn_jax.study.train import as_predictions, load_model, predict_rows
+from attn_jax.study.train import as_predictions, predict_rows
+from attn_jax.study.trained import load_model
 from attn_jax.training import history
 
 

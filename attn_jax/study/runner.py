@@ -14,11 +14,12 @@ from ml_collections import ConfigDict
 from attn_jax import progress
 from attn_jax.data.prepare import Prepared, prepare
 from attn_jax.errors import UserError
-from attn_jax.study import compile_cache, grid
+from attn_jax.study import compile_cache, grid, saliency
 from attn_jax.study.cell import Cell, make_cell
 from attn_jax.study.check import check
 from attn_jax.study.page import write_page
-from attn_jax.study.train import redraw, run_cell, write_json
+from attn_jax.study.train import redraw, run_cell
+from attn_jax.study.trained import write_json
 from attn_jax.training.preemption import StopFlag, Stopped, listen
 
 EXIT_DONE, EXIT_FAILED_CELLS = 0, 3
@@ -97,6 +98,7 @@ def run(config: ConfigDict, workdir: str | pathlib.Path, *, only_list: bool = Fa
             for cell in progress.track(cells, "looking at finished cells", len(cells)):
                 _, data, tested = datasets.of(config, cell.point)
                 redraw(cell, data, tested)
+                saliency.score(cell, data, tested)
             page = write_page(config, workdir, cells, datasets)
     failed = [cell for cell in cells if cell.state() == "failed"]
     for cell in failed:

@@ -3,33 +3,28 @@
 import contextlib
 import dataclasses
 import datetime
-import json
 import math
-import os
-import pathlib
 import platform
 import shutil
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from flax import linen as nn
-from ml_collections import ConfigDict
 
 import attn_jax
 from attn_jax import progress
 from attn_jax.data.prepare import Prepared
-from attn_jax.errors import UserError
 from attn_jax.evaluation import records
 from attn_jax.evaluation.metrics import evaluate
 from attn_jax.models import cost
-from attn_jax.study import maps
-from attn_jax.study.build import Parts, abstract_variables, make_model, make_parts, make_task
+from attn_jax.study import maps, saliency
+from attn_jax.study.build import Parts, make_parts
 from attn_jax.study.cell import Cell
+from attn_jax.study.trained import data_facts, load_model, save_variables, write_json
 from attn_jax.tasks import Classification
 from attn_jax.training.loop import Fit, fit, predict
 from attn_jax.training.preemption import StopFlag
@@ -64,7 +59,7 @@ def run_cell(
         )
         result = _training_facts(parts, data, outcome)
         model, task, variables = parts.model, parts.task, outcome.variables
-        _save_variables(cell.folder / "variables", variables)
+        save_variables(cell.folder / "variables", variables)
     else:
         model, task, variables = load_model(cell.config, data_facts(data), cell.trained_in)
         result = {"trained_in": cell.trained_in.name}
@@ -77,10 +72,12 @@ def run_cell(
         "host": f"{socket.gethostname()}, {platform.machine()}, {jax.device_count()} {jax.devices()[0].device_kind}",
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+    saliency.forget(cell)
     write_json(cell.folder / "result.json", result)
     with contextlib.suppress(FileNotFoundError):
         (cell.folder / "failure.json").unlink()
     shutil.rmtree(cell.folder / "checkpoints", ignore_errors=True)
+    saliency.score(cell, data, tested)
     return result
 
 
@@ -91,51 +88,6 @@ def redraw(cell: Cell, data: Prepared, tested: Prepared | None) -> None:
         return
     model, task, variables = load_model(cell.config, data_facts(data), cell.trained_in or cell.folder)
     write_json(cell.folder / "result.json", result | _evaluate_cell(cell, model, task, variables, data, tested))
-
-
-def data_facts(data: Prepared) -> dict[str, Any]:
-    """What must be known of the data to use a trained cell without them."""
-    return {
-        "name": data.name,
-        "classes": list(data.classes),
-        "kind": data.kind,
-        "positive": data.positive,
-        "ordinal": data.ordinal,
-        "simulated": data.simulated,
-        "image_shape": list(data.images.shape[1:]),
-        "digest": data.digest,
-    }
-
-
-def load_model(
-    config: ConfigDict, facts: Mapping[str, Any], folder: pathlib.Path
-) -> tuple[nn.Module, Classification, dict[str, Any]]:
-    """A finished cell's network, task and best variables.
-
-    Args:
-        config: the cell's.
-        facts: `data_facts` of what it was trained on.
-        folder: the cell's.
-
-    Raises:
-        UserError: the folder holds no trained variables.
-    """
-    if not (folder / "variables").is_dir():
-        raise UserError(f"{folder} holds no trained network; its training failed or has not finished.")
-    model = make_model(config, len(facts["classes"]))
-    task = make_task(config, len(facts["classes"]), facts["kind"])
-    like = abstract_variables(model, tuple(facts["image_shape"]), len(facts["classes"]))
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), like)
-    with ocp.StandardCheckpointer() as checkpointer:
-        return model, task, checkpointer.restore((folder / "variables").absolute(), like)
-
-
-def write_json(path: pathlib.Path, facts: dict[str, Any]) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(facts, indent=1, default=str) + "\n")
-    os.replace(partial, path)
 
 
 def as_predictions(data: Prepared, rows: np.ndarray, scores: np.ndarray, part: str) -> records.Predictions:
@@ -209,7 +161,7 @@ def _evaluate_cell(
         validation = dataclasses.replace(validation, image_id=named, columns=None)
         test_table = dataclasses.replace(test_table, columns=None)
     predictions = dataclasses.replace(
-        records.concatenate([validation, test_table]), model=cell.slug, seed=str(cell.config.seed), dataset=target.name
+        records.concatenate([validation, test_table]), model=cell.arm, seed=str(cell.config.seed), dataset=target.name
     )
     records.write(cell.folder / "predictions.parquet", predictions)
     with progress.task("drawing class activation maps"):
@@ -235,10 +187,3 @@ def predict_rows(
         padded = np.resize(chosen, maps.BATCH)  # one shape, one compile
         parts.append(np.asarray(score(variables, images[padded]))[: len(chosen)])
     return np.concatenate(parts)
-
-
-def _save_variables(folder: pathlib.Path, variables: dict[str, Any]) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.absolute(), variables)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attn_jax.evaluation.curves import Curve, mean_roc, precision_recall, roc
+from attn_jax.evaluation.curves import Curve, mean_roc, precision_recall, replicate_roc, roc
 from attn_jax.evaluation.metrics import evaluate
 from attn_jax.evaluation.records import Predictions
 
@@ -47,3 +47,24 @@ def test_mean_of_curves():
     alone = mean_roc([diagonal], points=5)
     np.testing.assert_allclose(alone.mean, alone.x)
     assert alone.sd is None
+
+
+@pytest.mark.parametrize("digits", [1, 9])
+def test_replicates_are_curves_of_repeated_images(digits):
+    rng = np.random.default_rng(digits)
+    truth, score = rng.uniform(size=50) < 0.3, rng.uniform(size=50).round(digits)
+    weights = rng.multinomial(50, np.full(50, 1 / 50), size=20).astype(np.float64)
+    found = replicate_roc(truth, score, weights, points=41)
+    for row, of in zip(found, weights, strict=True):
+        at = np.repeat(np.arange(50), of.astype(int))
+        pair = np.stack([1 - score[at], score[at]], axis=1)
+        (curve,) = roc(predicted(range(50), truth[at], pair, ("a", "b"))).values()
+        np.testing.assert_allclose(row, mean_roc([curve], 41).mean, atol=1e-12)
+    np.testing.assert_allclose(replicate_roc(truth, score, 3 * weights, points=41), found, atol=1e-12)
+
+
+def test_replicates_of_one_kind_have_no_curve():
+    truth, score = np.array([True, False, False]), np.array([0.9, 0.2, 0.4])
+    found = replicate_roc(truth, score, np.array([[3.0, 0, 0], [0, 1, 2], [1, 1, 1]]), points=3)
+    assert np.isnan(found[:2]).all() and found[2].tolist() == [0, 1, 1]
+    assert np.isnan(replicate_roc(truth[:0], score[:0], np.ones((2, 0)))).all()

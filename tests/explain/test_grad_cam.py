@@ -13,7 +13,8 @@ from safetensors.numpy import save_file
 
 from attn_jax import models
 from attn_jax.errors import UserError
-from attn_jax.explain.grad_cam import _grad_cam, grad_cam, to_image
+from attn_jax.explain.cam import _cam
+from attn_jax.explain.grad_cam import grad_cam, to_image
 from attn_jax.models import weights
 
 GOLDENS = pathlib.Path(__file__).parents[1] / "goldens"
@@ -98,11 +99,11 @@ def test_bfloat16_networks_have_float32_maps():
 
 def test_one_program_for_all_seeds_and_calls():
     model = Net(classes=4)
-    before = _grad_cam._cache_size()
+    before = _cam._cache_size()
     for seed in range(3):
         variables, images = made(model, seed=seed)
         grad_cam(Net(classes=4), variables, images, np.array([seed, 0]))
-    assert _grad_cam._cache_size() == before + 1
+    assert _cam._cache_size() == before + 1
     attended = [
         models.create("resnet18", num_classes=2, attention="cbam", attention_options={"reduction": 8}) for _ in "ab"
     ]
@@ -148,21 +149,23 @@ def test_unknown_and_flat_layers_are_named():
         grad_cam(OneWay(), {}, images, np.array([0, 0]))
 
 
-def test_equals_pytorch_grad_cam(tmp_path):
-    recipe = runpy.run_path(str(GOLDENS / "make_grad_cam.py"))
-    golden = np.load(GOLDENS / "grad_cam.npz")
-    shapes = dict(line.split(":") for line in golden["shapes"].tolist())
-    state = {name: recipe["hashed"](name, tuple(map(int, shape.split(",")))) for name, shape in shapes.items()}
-    save_file(state, tmp_path / "resnet18.safetensors")
-    model = models.create("resnet18", num_classes=recipe["CLASSES"])
-    images = jnp.asarray(recipe["images"]().transpose(0, 2, 3, 1))
+def test_equals_pytorch_grad_cam_on_resnet18(tmp_path):
+    recipe, hashes = (runpy.run_path(str(GOLDENS / name)) for name in ("make_cam.py", "hash_weights.py"))
+    golden = np.load(GOLDENS / "cam.npz")
+    shapes = dict(line.split(":") for line in golden["resnet18/tensors"].tolist())
+    state = {name: hashes["weight"](name, tuple(map(int, shape.split(",")))) for name, shape in shapes.items()}
+    save_file({name: array.astype(np.float32) for name, array in state.items()}, tmp_path / "resnet18.safetensors")
+    model = models.create("resnet18", num_classes=recipe["RESNET_CLASSES"])
+    targets, size = recipe["RESNET_TARGETS"], recipe["RESNET_SIZE"]
+    images = jnp.asarray(hashes["signed"]((len(targets), 3, size, size), 12345).transpose(0, 2, 3, 1), jnp.float32)
     abstract = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), abstract)
     variables = weights.load(tmp_path / "resnet18.safetensors", zeros)
-    for layer in ("stage4_block2", "stage3_block2", "stage2_block2"):
-        maps = np.asarray(grad_cam(model, variables, images, np.array(recipe["TARGETS"]), layer))
-        np.testing.assert_allclose(maps, golden[layer], rtol=1e-4, atol=1e-4 * golden[layer].max())
-    np.testing.assert_array_equal(maps > 0, golden[layer] > 0)
+    for layer in recipe["RESNET_LAYERS"]:
+        known = golden[f"resnet18/{layer}"]
+        maps = np.asarray(grad_cam(model, variables, images, np.array(targets), layer))
+        np.testing.assert_allclose(maps, known, rtol=1e-4, atol=1e-4 * known.max())
+    np.testing.assert_array_equal(maps > 0, known > 0)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (20, 33)])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from attn_jax.explain.layers import outputs, run
+from attn_jax.explain.layers import outputs, run, run_from
 
 
 class Inner(nn.Module):
@@ -49,6 +49,14 @@ def test_what_is_added_arrives_downstream():
     pushed, after = run(Outer(), VARIABLES, IMAGES, "second", push)
     np.testing.assert_allclose(after - before, push, atol=1e-6)
     np.testing.assert_allclose(pushed - plain, push.sum(axis=1), atol=1e-5)
+
+
+def test_what_replaces_an_output_arrives_in_its_stead():
+    logits, second = run(Outer(), VARIABLES, IMAGES, "second")
+    np.testing.assert_allclose(run_from(Outer(), VARIABLES, IMAGES, "second", second), logits, atol=1e-6)
+    np.testing.assert_allclose(run_from(Outer(), VARIABLES, IMAGES, "second", 3 * second), 3 * logits, rtol=1e-5)
+    _, first = run(Outer(), VARIABLES, IMAGES, "first")
+    np.testing.assert_allclose(run_from(Outer(), VARIABLES, 0 * IMAGES, "first", first), logits, atol=1e-6)
 
 
 class Doubled(Inner):

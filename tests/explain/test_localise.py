@@ -1,9 +1,11 @@
-"""Energy and pointing on maps whose answers are known."""
+"""Energy and pointing on maps whose answers are known; CheXlocalize against scikit-image, OpenCV and plain loops."""
 
+import cv2
 import numpy as np
 import pytest
+from skimage.filters import threshold_otsu
 
-from attn_jax.explain.localise import energy_in_mask, pointing
+from attn_jax.explain.localise import THRESHOLDS, chexlocalize, energy_in_mask, otsu, pointing
 
 
 def test_energy_by_hand():
@@ -30,12 +32,92 @@ def test_pointing_by_hand():
     maps = np.array([[[1, 9], [3, 4]], [[1, 2], [3, 4]], [[9, 0], [9, 0]], [[0, 0], [0, 0]]])
     np.testing.assert_array_equal(pointing(maps, np.stack([mask] * 4)), [1, 0, 0.5, np.nan])
     np.testing.assert_array_equal(pointing(maps[:1], np.zeros((1, 2, 2))), [np.nan])
+    np.testing.assert_array_equal(pointing(np.full((1, 2, 2), np.nan), mask[None]), [np.nan])
+
+
+def blobs(shape, count=12, seed=0):
+    """Smooth maps of several scales and offsets, and masks."""
+    rng = np.random.default_rng(seed)
+    places = np.stack(np.meshgrid(*[np.linspace(0, 1, side) for side in shape], indexing="ij"))
+    centres = rng.uniform(size=(1, count, len(shape), *[1] * len(shape)))
+    centres = np.concatenate([centres, centres + rng.normal(0, 0.15, size=centres.shape)])
+    near = [np.exp(-((places - at) ** 2).sum(axis=1) / 0.08) for at in centres]
+    maps = near[0] + 0.2 * rng.uniform(size=near[0].shape)
+    scale = rng.lognormal(0, 3, size=(2, count, *[1] * len(shape)))
+    return maps * scale[0] - scale[1], near[1] > 0.4
+
+
+def levels(one):
+    """A map as the code of CheXlocalize turns it into bytes."""
+    return np.uint8(255 * ((one - one.min()) / (one.max() - one.min())))
+
+
+@pytest.mark.parametrize("shape", [(40, 33), (12, 10, 9)])
+@pytest.mark.parametrize("seed", range(3))
+def test_otsu_is_that_of_scikit_image_and_opencv(shape, seed):
+    maps, _ = blobs(shape, seed=seed)
+    foreground = otsu(maps)
+    assert foreground.shape == maps.shape and 0 < foreground.mean() < 1
+    for one, found in zip(maps, foreground, strict=True):
+        as_bytes = levels(one)
+        np.testing.assert_array_equal(found, as_bytes > threshold_otsu(as_bytes))
+        drawn = cv2.threshold(as_bytes.reshape(len(as_bytes), -1), 0, 255, cv2.THRESH_OTSU)[1]
+        np.testing.assert_array_equal(found, drawn.reshape(shape) > 0)
+
+
+def test_otsu_of_several_equal_thresholds_takes_the_lowest():
+    # Levels 0, 127, 128 and 255 with 1, 9, 9 and 1 pixels: the first and the last gap split equally well.
+    maps = np.repeat([[0, 127.2, 128.2, 255]], [1, 9, 9, 1], axis=1)
+    np.testing.assert_array_equal(otsu(maps), maps > 0)
+    np.testing.assert_array_equal(otsu(np.full((2, 3), 4.0)), np.zeros((2, 3), bool))
+
+
+@pytest.mark.parametrize("shape", [(40, 33), (12, 10, 9)])
+def test_chexlocalize_is_a_plain_loop(shape):
+    maps, masks = blobs(shape)
+    found = chexlocalize(maps, masks)
+    assert found.iou.shape == (12,) and found.iou_at.shape == (7, 12)
+    for i, (one, mask) in enumerate(zip(maps, masks, strict=True)):
+        stretched = (one - one.min()) / (one.max() - one.min())
+        drawn = levels(one) > threshold_otsu(levels(one))
+        for value, foreground in (
+            (found.iou[i], drawn),
+            *zip(found.iou_at[:, i], [stretched > threshold for threshold in THRESHOLDS], strict=True),
+        ):
+            both = sum(bool(a and b) for a, b in zip(foreground.flat, mask.flat, strict=True))
+            either = sum(bool(a or b) for a, b in zip(foreground.flat, mask.flat, strict=True))
+            assert value == pytest.approx(both / either, abs=1e-12)
+        assert found.hit[i] == mask.flat[one.argmax()]
+    assert 0 < found.hit.mean() < 1 and 0 < found.iou.mean() < 1
+
+
+def test_chexlocalize_does_not_mind_scale_and_knows_a_perfect_map():
+    maps, masks = blobs((30, 30))
+    found, scaled = chexlocalize(maps, masks), chexlocalize((maps * 1e-30).astype(np.float32), masks)
+    np.testing.assert_allclose(scaled.iou, found.iou, atol=0.01)
+    np.testing.assert_array_equal(scaled.hit, found.hit)
+    perfect = chexlocalize(masks.astype(np.uint8), masks)
+    for values in (perfect.iou, perfect.hit, *perfect.iou_at):
+        np.testing.assert_array_equal(values, 1)
+    np.testing.assert_array_equal(chexlocalize(~masks * 1.0, masks).iou, 0)
+
+
+def test_chexlocalize_is_undefined_without_a_mask_or_a_map():
+    maps = np.array([[[0.0, 1], [0, 0]], [[2, 2], [2, 2]], [[0, 1], [np.nan, 0]], [[0, 1], [0, np.inf]]])
+    masks = np.ones((4, 2, 2), bool)
+    found = chexlocalize(maps, masks)
+    np.testing.assert_array_equal(found.iou, [0.25, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(found.iou_at[3], [0.25, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(found.hit[:3], [1, np.nan, np.nan])
+    nothing = chexlocalize(maps[:1], np.zeros((1, 2, 2)))
+    assert np.isnan([nothing.iou, nothing.hit, *nothing.iou_at]).all()
 
 
 def test_mistakes():
-    with pytest.raises((ValueError, TypeError)):
-        energy_in_mask(np.ones((1, 2, 2)), np.ones((1, 4, 4)))
-    with pytest.raises((ValueError, TypeError)):
-        pointing(np.ones((1, 2, 2)), np.ones((2, 2, 2)))
+    for measure in (energy_in_mask, pointing, chexlocalize):
+        with pytest.raises(ValueError, match="bring both to the image's size"):
+            measure(np.ones((1, 2, 2)), np.ones((1, 4, 4)))
+        with pytest.raises(ValueError, match="bring both to the image's size"):
+            measure(np.ones((1, 2, 2)), np.ones((2, 2, 2)))
     with pytest.raises(ValueError, match="negative"):
         energy_in_mask(np.array([[-1.0, 2.0]]), np.ones((1, 2)))

@@ -9,10 +9,14 @@ import pandas as pd
 import pytest
 
 from attn_jax import report
+from attn_jax.evaluation.evidence import OnDataset, Settings, on_panel
+from attn_jax.evaluation.panel import Panel, panels
 from attn_jax.evaluation.records import Predictions, Result
 from attn_jax.report import Contents, DatasetSummary, GalleryItem, GalleryMap
+from attn_jax.report.figures.palette import FAINT, INK, LIGHT, MARKERS, Look
 
 EVIL = "<script>alert('x')</script> & $a_b$ 100%"
+GAINS = {"none": 1.0, "SE": 1.5, "CBAM \u00b7 resnet18": 1.2, "ECA": 0.9}
 AUC = {("none", 0): 0.80, ("none", 1): 0.84, ("se", 0): 0.85, ("se", 1): 0.91, ("cbam", 0): 0.83, ("cbam", 1): 0.83}
 COSTS = dict(
     parameters=11.2e6, gmacs=0.6, step_bytes=2**28, step_seconds=0.2, compile_seconds=14.0, train_seconds=300.0
@@ -162,3 +166,50 @@ def folder(contents: Contents, tmp_path_factory: pytest.TempPathFactory) -> path
 def page(folder: pathlib.Path) -> Element:
     """The report's page as a tree."""
     return Page((folder / "report.html").read_text(encoding="utf-8")).root
+
+
+def judged(repeats=3, classes=2, gains=GAINS, count=90):
+    """Predictions of models with the same doubts about two images a patient; `repeats` may say seeds by model."""
+    rng = np.random.default_rng(5)
+    label = np.repeat(rng.integers(0, classes, count // 2), 2)
+    shared = rng.normal(size=(count, classes))
+    more = {"group": np.repeat(np.arange(count // 2), 2), "dataset": "wild"}
+    more["columns"] = pd.DataFrame({"sex": rng.choice(["female", "male"], count), "key": np.arange(count)})
+    names = ("well", "ill", "worse")[:classes]
+    for model, gain in gains.items():
+        for seed in repeats[model] if isinstance(repeats, dict) else range(repeats):
+            logit = shared + 0.5 * rng.normal(size=(count, classes)) + gain * np.eye(classes)[label]
+            score = np.exp(logit) / np.exp(logit).sum(axis=1, keepdims=True)
+            yield model, Predictions(np.arange(count), label, score, names, model=model, seed=str(seed), **more)
+
+
+@pytest.fixture(scope="session")
+def sources():
+    """Makes predictions for a panel of the models `GAINS`."""
+    return judged
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """Of evidence made fast."""
+    return Settings(replicates=60)
+
+
+@pytest.fixture(scope="session")
+def panel() -> Panel:
+    """Four models with three seeds."""
+    return panels(list(judged()))[0]
+
+
+@pytest.fixture(scope="session")
+def found(panel: Panel, settings: Settings) -> OnDataset:
+    """The evidence of `panel`."""
+    return on_panel(panel, settings)
+
+
+@pytest.fixture(scope="session")
+def look() -> dict[str, Look]:
+    """How the models of `panel` are drawn; ECA is faint."""
+    named = [model for model in GAINS if model not in ("none", "ECA")]
+    drawn = {model: Look(LIGHT[k], MARKERS[k + 1], "-") for k, model in enumerate(named)}
+    return {"none": Look(INK, "o", "--"), "ECA": Look(FAINT, "o", "-", True), **drawn}

@@ -10,6 +10,9 @@ import pytest
 from PIL import Image
 from sklearn import metrics
 
+from attn_jax.evaluation.panel import of_folds, panels
+from attn_jax.evaluation.records import Predictions
+from attn_jax.evaluation.replicates import draws
 from attn_jax.report.arms import comparisons
 from attn_jax.report.figures import confusion, cost, palette, roc, training
 
@@ -33,6 +36,40 @@ def test_mean_curve_has_the_area_of_scikit_learn(contents):
 def test_curve_needs_both_classes(contents):
     first = next(iter(contents.predictions.values()))
     assert roc.mean_curve(first.rows(first.label == 1)) is None
+
+
+@pytest.mark.parametrize("kind", ["two", "three", "findings"])
+def test_band_is_that_of_curves_of_repeated_images(kind):
+    rng = np.random.default_rng(3)
+    classes = ("a", "b", "c")[: 2 if kind == "two" else 3]
+    label = rng.integers(0, len(classes), 40) if kind != "findings" else rng.choice([0, 1, np.nan], (40, 3))
+    more = {"group": np.arange(40) // 2, "kind": "multilabel" if kind == "findings" else "single", "model": "SE"}
+    tests = [
+        Predictions(np.arange(40), label, rng.dirichlet(np.ones(len(classes)), 40), classes, seed=str(seed), **more)
+        for seed in range(2)
+    ]
+    (panel,) = panels([("SE", test) for test in tests])
+    weights = np.concatenate([of for _, of in draws(np.random.default_rng(4), panel.cluster, 30)])
+    rows = [np.repeat(np.arange(40), of.astype(int)) for of in weights]
+    again = [
+        [Predictions(np.arange(40), t.label[at], t.score[at], classes, more["kind"]) for t in tests] for at in rows
+    ]
+    plain = np.stack([np.mean([roc.mean_curve(t) for t in both], axis=0) for both in again])
+    band = roc.band(panel, "SE", count=30, seed=4)
+    np.testing.assert_allclose(band, np.quantile(plain, [0.025, 0.975], axis=0), atol=1e-9)
+
+
+def test_roc_has_bands_of_the_baseline_and_the_best(contents, compared, looks):
+    runs = {arm.label: {key: contents.predictions[key] for key in arm.keys} for arm in compared[0].arms}
+    same = next(iter(contents.predictions.values())).label
+    assert all((of.label == same).all() for of in contents.predictions.values())
+    panel = of_folds("wild", runs)
+    figure = roc.figure(compared[0], contents, looks[0], "roc", panel)
+    banded = figure.data.loc[figure.data["low"].notna(), "arm"].unique()
+    assert set(banded) == {"none", "SE"} and "bootstrap over images (1000 replicates)" in figure.caption
+    line = figure.data[figure.data["arm"] == "SE"].groupby("false_positive_rate")
+    assert (line["low"].first() <= line["true_positive_rate"].mean() + 1e-12).mean() > 0.95
+    assert "low" not in roc.figure(compared[0], contents, looks[0], "roc").data
 
 
 def test_roc_data_hold_every_seed(contents, compared, looks):
@@ -70,6 +107,29 @@ def test_unmeasured_quantities_are_left_out(contents, compared, looks):
     dear = [dataclasses.replace(arm, cells=arm.cells.assign(step_seconds=None)) for arm in compared[0].arms]
     drawn = cost.figures(dataclasses.replace(compared[0], arms=tuple(dear)), looks[0], "c")
     assert [f.name for f in drawn] == ["c-parameters", "c-gmacs", "c-step_bytes", "c-compile_seconds"]
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_front_is_what_no_arm_beats(lower):
+    rng = np.random.default_rng(0)
+    spent, level = rng.integers(0, 6, 40).astype(float), rng.integers(0, 6, 40).astype(float)
+    sign = -1 if lower else 1
+
+    def beaten(k):
+        others = [(c, sign * q) for c, q in zip(spent, level, strict=True)]
+        mine = (spent[k], sign * level[k])
+        return any(c <= mine[0] and q >= mine[1] and (c, q) != mine for c, q in others)
+
+    assert cost.front(spent, level, lower_is_better=lower).tolist() == [not beaten(k) for k in range(40)]
+
+
+def test_front_is_in_the_data_and_named(contents, compared, looks):
+    dear = {"none": 1.0, "SE": 2.0, "CBAM": 3.0}
+    arms = [dataclasses.replace(a, cells=a.cells.assign(gmacs=dear.get(a.label, 9.0))) for a in compared[0].arms]
+    drawn = {f.name: f for f in cost.figures(dataclasses.replace(compared[0], arms=tuple(arms)), looks[0], "c")}
+    figure = drawn["c-gmacs"]
+    assert list(figure.data.loc[figure.data["front"], "arm"]) == ["none", "SE"]
+    assert "none and SE" in figure.caption and figure.svg.count('id="c-gmacs-front"') == 1
 
 
 def test_a_mechanism_keeps_its_look_over_data_sets(looks):

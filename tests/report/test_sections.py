@@ -8,6 +8,7 @@ import pandas as pd
 from attn_jax.evaluation.metrics import evaluate
 from attn_jax.evaluation.records import Predictions
 from attn_jax.report.arms import comparisons
+from attn_jax.report.evidence import gather
 from attn_jax.report.sections import build, figures_in, slugs, tables_in
 from attn_jax.report.tables import leaderboard
 
@@ -43,7 +44,7 @@ def study(contents, kind: str, classes: tuple[str, ...], arms: tuple[str, ...]):
 
 def test_findings_get_a_table_each_and_no_matrix(contents):
     made = study(contents, "multilabel", ("never", "mass", "nodule"), ("none", "se"))
-    sections = build(made, comparisons(made), pictures=True)
+    sections = build(made, comparisons(made), gather(made, comparisons(made)), pictures=True)
     table = next(t for t in tables_in(sections) if t.name == "per-class-wild")
     assert [c.label for c in table.columns] == ["Attention", "never", "mass", "nodule"]
     assert all(row[1].shown == "—" and row[1].reason for row in table.rows), "a finding that never occurs has no AUC"
@@ -56,7 +57,7 @@ def test_findings_get_a_table_each_and_no_matrix(contents):
 
 def test_many_classes_get_matrices_folded_after_the_first(contents):
     made = study(contents, "single", ("a", "b", "c", "d"), ("none", "se", "cbam", f"own:{EVIL}"))
-    sections = build(made, comparisons(made), pictures=True)
+    sections = build(made, comparisons(made), gather(made, comparisons(made)), pictures=True)
     blocks = [b for part in sections[0].parts for b in part.blocks if b.kind == "figures" and b.folded]
     assert len(blocks) == 1 and blocks[0].folded == "1 more confusion matrix"
     assert sum(f.name.startswith("confusion") for f in figures_in(sections)) == 4
@@ -77,7 +78,7 @@ def test_threshold_without_validation_is_noted(contents):
 
 
 def test_every_data_set_has_its_own_sections(page):
-    titles = ["Summary", "wild", "phantom", "External validation", "Data", "Cells", "Provenance"]
+    titles = ["Summary", "wild", "phantom", "Over data sets", "External validation", "Data", "Cells", "Provenance"]
     assert [e.text for e in page.all("h2")] == titles
 
 

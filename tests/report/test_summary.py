@@ -22,7 +22,7 @@ def planted(contents, values: dict[str, tuple[float | None, ...]], **changes):
 
 
 def words(comparison) -> str:
-    return " ".join(finding(comparison).sentences)
+    return " ".join(finding(comparison, None).sentences)
 
 
 def test_difference_within_the_spread_tells_nothing_apart(contents):
@@ -39,7 +39,7 @@ def test_difference_beyond_the_spread_is_put_beside_it(contents):
 
 
 def test_one_seed_states_no_spread(contents):
-    found = finding(planted(contents, {"none": (0.80,), "se": (0.90,)}))
+    found = finding(planted(contents, {"none": (0.80,), "se": (0.90,)}), None)
     said = " ".join(found.sentences)
     assert found.figure == "0.900" and "±" not in said
     assert "One seed only: no spread can be stated" in said and "spread (sd" not in said
@@ -56,7 +56,7 @@ def test_missing_baseline_gives_no_difference(contents):
 
 
 def test_undefined_metric_is_said(contents):
-    found = finding(planted(contents, {"none": (None, None), "se": (None, None)}))
+    found = finding(planted(contents, {"none": (None, None), "se": (None, None)}), None)
     assert found.figure == "—" and "AUC is undefined: one class only." in found.sentences
 
 

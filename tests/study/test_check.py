@@ -72,6 +72,7 @@ def test_no_number_may_be_negative_nor_nan() -> None:
         "baseline", "only", "data.source", "data.normalize", "data.phantom.modality", "task.class_weights",
         "task.sampling", "model.name", "model.attention", "model.placement", "model.stem", "model.weights",
         "model.dtype", "optim.name", "optim.schedule", "training.metric", "training.parallel", "explain.layer",
+        "data.labels", "explain.methods",
     ],
 )  # fmt: skip
 def test_no_name_may_be_invented(path: str) -> None:
@@ -107,6 +108,7 @@ def test_no_name_may_be_invented(path: str) -> None:
         (dict(optim__freeze=("stage9",)), "config.optim.freeze"),
         (dict(explain__layer="stage4_block1/conf1"), "Did you mean 'stage4_block1/conv1'"),
         (dict(explain__layer="head"), "not a map over the image"),
+        (dict(explain__methods=("gradcam",)), "config.explain.methods: 'gradcam' is unknown. Did you mean 'grad_cam'"),
         (dict(grid__atention=("se",)), "config.grid.atention is unknown. Did you mean 'attention'?"),
         (dict(grid__seed=3), "config.grid.seed=3 must be of type tuple"),
         (dict(training__epochs=1.0), "config.training.epochs=1.0 must be of type int"),

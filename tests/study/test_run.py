@@ -68,13 +68,22 @@ def test_an_external_test_shares_the_training_and_the_test_images(workdir: pathl
     assert sets[0] == sets[1]
 
 
+def written(workdir: pathlib.Path) -> dict[str, int]:
+    """When results and scores were written."""
+    files = [
+        p for name in ("result.json", "saliency.json", "saliency.parquet") for p in workdir.glob(f"cells/*/{name}")
+    ]
+    return {str(p.relative_to(workdir)): p.stat().st_mtime_ns for p in files}
+
+
 def test_a_second_call_runs_nothing(workdir: pathlib.Path) -> None:
-    before = {p: p.stat().st_mtime_ns for p in workdir.glob("cells/*/result.json")}
+    before = written(workdir)
+    assert len(before) == 4 * 3
     config = small_config()
     config.training.log_every = 3
     config.report.pictures = False
     assert study.run(config, workdir) == 0
-    assert {p: p.stat().st_mtime_ns for p in workdir.glob("cells/*/result.json")} == before
+    assert written(workdir) == before
 
 
 def test_the_page_marks_simulated_images_and_shows_both_tables(workdir: pathlib.Path) -> None:
@@ -100,6 +109,8 @@ def keys(workdir: pathlib.Path, **changes: object) -> list[str]:
         {"name": "x"},
         {"title": "y"},
         {"explain.layer": "stage4_block1"},
+        {"explain.methods": ("grad_cam", "layer_cam")},
+        {"explain.scored": 5},
         {"report.pictures": False},
         {"data.cache": "disk"},
     ],
@@ -121,6 +132,7 @@ def test_what_cannot_change_a_result_changes_no_key(changes: dict, workdir: path
         {"data.phantom.seed": 5},
         {"data.image_size": 24},
         {"data.positive": "clear"},
+        {"data.labels": "random"},
     ],
 )
 def test_what_can_change_a_result_changes_every_key(changes: dict, workdir: pathlib.Path) -> None:
@@ -213,3 +225,42 @@ def test_a_lost_result_is_made_again_alike(workdir: pathlib.Path, tmp_path: path
     shutil.rmtree(folder)
     assert study.run(small_config(), copy) == 0
     assert json.loads((folder / "result.json").read_text())["evaluation"] == before
+
+
+def test_maps_are_scored_as_the_page_places_them(workdir: pathlib.Path) -> None:
+    for path in workdir.glob("cells/*/result.json"):
+        table = pd.read_parquet(path.parent / "saliency.parquet")
+        lesion = json.loads(path.read_text())["saliency"]["lesion"]
+        energy = table[(table["method"] == "grad_cam") & (table["metric"] == "energy")]["value"].dropna()
+        assert (energy.mean(), len(energy)) == (pytest.approx(lesion["energy"]), lesion["images"])
+        test = pd.read_parquet(path.parent / "predictions.parquet").query("split == 'test'")
+        assert set(table["image_id"]) <= set(test["image_id"])
+        assert (table["group"] == table["image_id"].map(test.set_index("image_id")["group"])).all()
+    page = (workdir / "report" / "report.html").read_text()
+    assert "Saliency scorecard: here" in page and "not scored" not in page
+
+
+def test_lost_scores_are_made_again_without_training(
+    workdir: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A lost table, a cell of a time before there were scores, and one whose network is gone."""
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    (lost,) = copy.glob("cells/here-none-seed0-????????")
+    (old,) = copy.glob("cells/here-none-seed0-tested_onthere-????????")
+    (gone,) = copy.glob("cells/here-se-seed0-????????")
+    before = written(copy)
+    (lost / "saliency.parquet").unlink()
+    for name in ("saliency.parquet", "saliency.json"):
+        (old / name).unlink()
+        (gone / name).unlink()
+    shutil.rmtree(gone / "variables")
+    assert study.run(small_config(), copy) == 0
+    for folder in (lost, old):
+        made, kept = (pd.read_parquet(root / "cells" / folder.name / "saliency.parquet") for root in (copy, workdir))
+        pd.testing.assert_frame_equal(made, kept)
+    changed = {name for name, when in written(copy).items() if before[name] != when}
+    assert {pathlib.Path(name).parts[1] for name in changed} == {lost.name, old.name}
+    assert not [name for name in changed if name.endswith("result.json")]
+    assert "here-se-seed0: not scored: UserError" in capsys.readouterr().err
+    assert not (gone / "saliency.json").exists() and "not scored" in (copy / "report" / "report.html").read_text()

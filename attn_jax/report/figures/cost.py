@@ -1,9 +1,12 @@
-"""Cost against quality: one point an arm, its bar the spread over seeds."""
+"""Cost against quality: one point an arm, its bar the spread over seeds, and the front that no arm beats in both."""
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
+from attn_jax.evaluation.metrics import LOWER_IS_BETTER
 from attn_jax.report import numbers
 from attn_jax.report.arms import Comparison
 from attn_jax.report.figures.drawing import Figure, canvas, finish, legend_below
@@ -32,6 +35,16 @@ def figures(comparison: Comparison, look: dict[str, Look], name: str) -> list[Fi
     return [drawn for drawn in found if drawn is not None]
 
 
+def front(
+    cost: Float[np.ndarray, "arms"], quality: Float[np.ndarray, "arms"], *, lower_is_better: bool
+) -> Bool[np.ndarray, "arms"]:
+    """Whether an arm is on the Pareto front: no other costs no more and is no worse, and beats it in one of the two."""
+    worth = -quality if lower_is_better else quality
+    no_dearer, no_worse = cost[:, None] <= cost, worth[:, None] >= worth
+    beats = no_dearer & no_worse & ((cost[:, None] < cost) | (worth[:, None] > worth))
+    return np.logical_not(beats.any(axis=0))
+
+
 def _scatter(
     comparison: Comparison, look: dict[str, Look], name: str, field: str, axis: str, factor: float, short: str
 ) -> Figure | None:
@@ -44,6 +57,8 @@ def _scatter(
     if not rows:
         return None
     title = numbers.metric_title(metric)
+    costs, levels = np.array([row[1] for row in rows]), np.array([row[3] for row in rows])
+    on_front = front(costs, levels, lower_is_better=metric in LOWER_IS_BETTER)
     crowded = len(rows) > MOST_LABELS
     with canvas(3.6, 2.9 + 0.15 * crowded * len(comparison.shown)) as (sheet, axes):
         handles, labelled = [], []
@@ -66,36 +81,50 @@ def _scatter(
             if not style.faint:
                 handles.append(drawn)
                 labelled.append((factor * spent, level, label))
+        order = np.flatnonzero(on_front)[np.argsort(costs[on_front], kind="stable")]
+        line = {"color": FAINT, "linewidth": 1.0, "drawstyle": "steps-post", "zorder": 1}
+        axes.plot(factor * costs[order], levels[order], gid="front", **line)
         axes.margins(0.16, 0.14)
         axes.locator_params(axis="x", nbins=5)
         if crowded:
             legend_below(sheet, handles)
         else:
-            _place_labels(axes, labelled)
+            _place_labels(axes, labelled, list(zip(factor * costs[order], levels[order], strict=True)))
         axes.set(xlabel=axis, ylabel=f"Mean {title}")
         form = _FORMS[field]
         said = "; ".join(
             f"{label}: {form(spent)}, {numbers.spread(level, sd)}" for label, spent, _, level, sd in rows[:12]
         )
+        best = [label for label, on in zip((row[0] for row in rows), on_front, strict=True) if on]
         columns = ["arm", field, f"{field}_sd", metric, f"{metric}_sd"]
         return finish(
             sheet,
             name,
             f"{title} against {short}",
-            f"Bars: ± sd over {comparison.repeats}s.",
-            pd.DataFrame(rows, columns=columns),
-            alternative=f"{title} against {short} on {comparison.dataset}. {said}.",
+            f"Bars: ± sd over {comparison.repeats}s. Line: the Pareto front of the means (no arm is"
+            f" better for no more cost): {_listed(best)}.",
+            pd.DataFrame(rows, columns=columns).assign(front=on_front),
+            alternative=f"{title} against {short} on {comparison.dataset}. {said}. On the front: {_listed(best)}.",
             simulated=comparison.simulated,
         )
 
 
-def _place_labels(axes, points: list[tuple[float, float, str]]) -> None:
-    """Names beside their points, moved up or down until none covers another; a thin line leads back where moved."""
+def _listed(names: list[str]) -> str:
+    if len(names) > MOST_LABELS:
+        return f"{len(names)} arms marked in the CSV"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _place_labels(axes, points: list[tuple[float, float, str]], stairs: list[tuple[float, float]]) -> None:
+    """Names beside their points, moved up or down until none covers another or a stair of the front; a thin line leads
+    back where moved."""
     axes.figure.draw_without_rendering()
     to_pixels = axes.transData.transform
     frame = axes.get_window_extent()
     em = axes.figure.dpi * 8 / 72
     taken: list[tuple[float, float, float, float]] = []
+    for (left, low), (right, high) in zip(*(map(to_pixels, of) for of in (stairs[:-1], stairs[1:])), strict=True):
+        taken += [(left, low, right, low), (right, low, right, high)]
     for x, y, label in sorted(points, key=lambda p: p[1]):
         px, py = to_pixels((x, y))
         width = 0.62 * em * len(label)

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from attn_jax.report.figures import palette
 
@@ -64,8 +66,11 @@ class Figure:
 
 
 @contextlib.contextmanager
-def canvas(width: float = 3.6, height: float = 2.9) -> Iterator[tuple]:
-    """A figure and its axes in the page's style; sizes in inches. No window, no pyplot state."""
+def canvas(width: float = 3.6, height: float = 2.9, **panels: Any) -> Iterator[tuple]:
+    """A figure and its axes in the page's style; sizes in inches. No window, no pyplot state.
+
+    `panels` are those of matplotlib's `Figure.subplots`; without any there is one pair of axes.
+    """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Sheet
@@ -73,7 +78,7 @@ def canvas(width: float = 3.6, height: float = 2.9) -> Iterator[tuple]:
     with matplotlib.rc_context(RC):
         sheet = Sheet(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(sheet)
-        yield sheet, sheet.subplots()
+        yield sheet, sheet.subplots(**panels)
 
 
 def finish(
@@ -124,6 +129,18 @@ def watermark(sheet) -> None:
         in_layout=False,
         gid="watermark",
     )
+
+
+def curve(axes, x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], label: str, style: palette.Look, place: int):
+    """A line with a few of its markers, those of neighbours apart (`place` counts the lines); a thin one where faint.
+
+    Returns matplotlib's line, for a legend.
+    """
+    kinds = {"color": style.colour, "linestyle": style.dash, "label": label}
+    if style.faint:
+        return axes.plot(x, y, linewidth=0.8, **kinds)[0]
+    marks = {"marker": style.marker, "markersize": 6, "markeredgecolor": "white", "markevery": (5 + 2 * place, 22)}
+    return axes.plot(x, y, linewidth=1.8, **marks, **kinds)[0]
 
 
 def legend_below(sheet, handles: Sequence) -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from attn_jax.evaluation.metrics import LOWER_IS_BETTER
 from attn_jax.report.arms import Arm, Comparison, Spread, difference, mechanism_title
-from attn_jax.report.numbers import DASH, LOWER_IS_BETTER, metric_title
+from attn_jax.report.numbers import DASH, metric_title
 from attn_jax.report.tables.table import Column, Table, Value, mark_best, number, over_repeats, spread_fields, text
 
 METRICS = (

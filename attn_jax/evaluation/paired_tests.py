@@ -1,0 +1,100 @@
+"""Tests of two models on the same images: permutation, McNemar with patients, and Wilcoxon over seeds."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+
+from attn_jax.evaluation.panel import Panel
+from attn_jax.evaluation.records import Predictions
+from attn_jax.evaluation.weighted import RANKING, Question, Ranking
+
+FEWEST_SEEDS = 6
+"""Six pairs are the fewest for which the smallest two-sided p of Wilcoxon's test, 2 / 2**6, is below 0.05."""
+
+
+class Test(NamedTuple):
+    """The two-sided p (None: not computed), its name in words, and why it is missing."""
+
+    name: str
+    p: float | None
+    reason: str = ""
+
+
+def permutation(panel: Panel, first: str, second: str, metric: str, *, count: int = 1000, seed: int = 0) -> Test:
+    """Swaps the two models' outputs patient by patient; p counts the swaps with at least the observed difference.
+
+    A patient's images change sides together, in all shared seeds alike; (1 + hits) / (1 + count) (Phipson and Smyth
+    2010, arXiv 1603.05766). For AUC and average precision the models swap ranks, which their scores, on scales of their
+    own, share (Bandos et al. 2005, doi 10.1002/sim.2149). Of more than two classes or findings None.
+    """
+    shared = panel.shared(first, second)
+    name = "permutation"
+    if not panel.first.binary:
+        return Test(name, None, "for two classes only")
+    if not shared:
+        return Test(name, None, "no seed in common")
+    rng = np.random.default_rng(seed)
+    sides = rng.integers(0, 2, size=(count, int(panel.cluster.max()) + 1)).astype(np.float64)[:, panel.cluster]
+    sides = np.concatenate([np.ones((1, len(panel.cluster))), sides])
+    difference = np.zeros(len(sides))
+    for run in shared:
+        tests = [panel.runs[model][run] for model in (first, second)]
+        question = _together([of.test for of in tests], [of.test.decisions(of.thresholds) for of in tests], metric)
+        step = max(1, (1 << 18) // len(panel.cluster))
+        for start in range(0, len(sides), step):
+            own = tests[0].seen(sides[start : start + step])
+            ways = [question(np.concatenate(pair, axis=1))[metric] for pair in ((own, 1 - own), (1 - own, own))]
+            difference[start : start + step] += (ways[0] - ways[1]) / len(shared)
+    observed = difference[0]
+    if np.isnan(observed):
+        return Test(name, None, "the metric is undefined")
+    hits = int((np.abs(difference[1:]) >= abs(observed) - 1e-12).sum())
+    return Test(name, (1 + hits) / (1 + count))
+
+
+def _together(tests: Sequence[Predictions], decided: Sequence[np.ndarray], metric: str) -> Ranking | Question:
+    """The images of both models in one row, of which weights choose."""
+    positive = tests[0].positive
+    assert positive is not None
+    truth = np.concatenate([test.label == positive for test in tests])
+    scores = [test.score[:, positive] for test in tests]
+    if metric in RANKING:
+        return Ranking(truth, np.concatenate([stats.rankdata(score) for score in scores]))
+    return Question(truth, np.concatenate(scores), np.concatenate(decided) == positive)
+
+
+def mcnemar(
+    first: Bool[np.ndarray, "decisions"], second: Bool[np.ndarray, "decisions"], cluster: Int[np.ndarray, "decisions"]
+) -> Test:
+    """Whether two models are right equally often: `first` and `second` tell where they are, in decisions on the same
+    images by runs with the same seeds; `cluster` tells which patient's image each was about.
+
+    With one decision a patient it is McNemar's exact test (1947). Else patients are what is independent
+    (Obuchowski 1998, Statistics in Medicine 17:1495): with d the wins less the losses of a patient over images and
+    seeds, (sum of d)^2 / sum of d^2 is chi-square with one degree of freedom; for one image a patient McNemar's.
+    """
+    gain = first.astype(np.int64) - second.astype(np.int64)
+    per_patient = np.bincount(cluster, weights=gain)
+    if len(np.unique(cluster)) == len(cluster):
+        differ = int((gain != 0).sum())
+        return Test("McNemar", float(stats.binomtest(int((gain > 0).sum()), differ).pvalue) if differ else 1.0)
+    name = "McNemar"
+    spread = float((per_patient**2).sum())
+    if spread == 0:
+        return Test(name, 1.0)
+    return Test(name, float(stats.chi2.sf(per_patient.sum() ** 2 / spread, 1)))
+
+
+def wilcoxon(differences: Float[np.ndarray, "seeds"]) -> Test:
+    """Wilcoxon's signed-rank test (1945) of paired differences over seeds, from six seeds on."""
+    name = "Wilcoxon over seeds"
+    if np.isnan(differences).any():
+        return Test(name, None, "the metric is undefined for a seed")
+    if len(differences) < FEWEST_SEEDS:
+        return Test(name, None, f"{len(differences)} of the {FEWEST_SEEDS} seeds that the test needs")
+    if not differences.any():
+        return Test(name, 1.0)
+    return Test(name, float(stats.wilcoxon(differences).pvalue))

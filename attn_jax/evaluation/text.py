@@ -1,0 +1,85 @@
+"""Evidence as plain text for a terminal: effects first, then intervals, then tests."""
+
+from collections.abc import Iterator, Sequence
+
+from attn_jax.evaluation.across import Across
+from attn_jax.evaluation.comparing import Contest
+from attn_jax.evaluation.evidence import OnDataset, Settings, ranked
+from attn_jax.evaluation.intervals import Interval
+from attn_jax.evaluation.resampled import BY
+
+SHOWN = ("auc", "average_precision", "accuracy", "sensitivity", "specificity", "brier", "ece")
+
+
+def lines(found: OnDataset, settings: Settings) -> Iterator[str]:
+    """What the command prints of one data set."""
+    counted = [f"{found.images} test images"]
+    counted += [f"{found.patients} patients"] if found.patients is not None else []
+    counted += [f"{found.positives} positive"] if found.positives is not None else []
+    yield f"{found.dataset or 'predictions'}: {', '.join(counted)}"
+    yield from (f"  note: {line}" for line in found.cautions)
+    yield ""
+    order = ranked(found.models, settings.metric)
+    several = any(len(model.seeds) > 1 for model in found.models.values())
+    kind = f"{BY[several]} percentile"
+    rows = [["model", "seeds", *SHOWN, "letters"]]
+    for name in order:
+        model = found.models[name]
+        values = [_interval(model.metrics[metric].value, model.metrics[metric].intervals.get(kind)) for metric in SHOWN]
+        rows.append([name, str(len(model.seeds)), *values, found.letters[name]])
+    yield from _table(rows)
+    yield f"  Means over seeds with {settings.level:.0%} bootstrap intervals over {BY[several]}."
+    yield f"  Models that share a letter do not differ in {settings.metric} (Holm over all pairs)."
+    yield ""
+    if found.contests:
+        yield from _contests(found, settings, kind)
+
+
+def _contests(found: OnDataset, settings: Settings, kind: str) -> Iterator[str]:
+    names = [test.name for test in found.contests[0].tests]
+    rows = [[f"{settings.metric} less {found.baseline}", "difference", *names, "verdict"]]
+    for contest in found.contests:
+        effect = contest.effects[settings.metric]
+        verdict = contest.equivalence.verdict if contest.equivalence else effect.reason
+        rows.append([contest.first, _interval(effect.value, effect.intervals.get(kind), "+"), *_p(contest), verdict])
+    yield from _table(rows)
+    yield f"  p adjusted by Holm over {len(found.contests)} comparisons; margin of equivalence {settings.margin:g}."
+    reasons = dict.fromkeys(f"{test.name}: {test.reason}" for of in found.contests for test in of.tests if test.reason)
+    yield from (f"  {reason}." for reason in reasons)
+    yield ""
+
+
+def across_lines(found: Across, settings: Settings) -> Iterator[str]:
+    """What the command prints of all data sets together."""
+    ranks = sorted(zip(found.comparison.ranks.tolist(), found.models, strict=True))
+    yield f"over {len(found.datasets)} data sets, {settings.metric}"
+    yield f"  average ranks: {', '.join(f'{name} {rank:.2f}' for rank, name in ranks)}"
+    friedman, nemenyi = found.comparison.friedman, found.comparison.nemenyi
+    if friedman.f_p is not None and nemenyi.critical_difference is not None:
+        yield f"  Iman and Davenport's F: p {friedman.f_p:.4f}; critical difference {nemenyi.critical_difference:.2f}"
+    else:
+        yield f"  no test over data sets: {friedman.undefined.get('f', nemenyi.reason)}"
+    rows = [["expected difference", "mean", "next data set", "P worse", "P equivalent", "P better"]]
+    for name, of in found.posteriors.items():
+        if of.mu is not None and of.new is not None and of.new_rope is not None:
+            shares = [f"{share:.2f}" for share in of.new_rope]
+            spans = [f"{s.mean:+.3f} ({s.low:+.3f} to {s.high:+.3f})" for s in (of.mu, of.new)]
+            rows.append([name, *spans, *shares])
+    yield from _table(rows) if len(rows) > 1 else ()
+
+
+def _p(contest: Contest) -> list[str]:
+    return ["-" if p is None else f"{p:.4f}" if p >= 0.0001 else "<0.0001" for p in contest.adjusted]
+
+
+def _interval(value: float | None, interval: Interval | None, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    text = f"{value:{sign}.3f}"
+    return text if interval is None else f"{text} ({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    for row in rows:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

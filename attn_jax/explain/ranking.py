@@ -1,0 +1,66 @@
+"""Whether a map is higher on the disease than elsewhere, whatever its threshold."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Real, Shaped
+
+from attn_jax.explain.arrays import rows
+
+
+def average_precision(
+    maps: Real[np.ndarray, "B *space"], masks: Shaped[np.ndarray, "B *space"]
+) -> Float[np.ndarray, "B"]:
+    """Area under each map's precision-recall curve over pixels (AUPRC of Arun et al. 2021, arXiv 2008.02766).
+
+    The step-wise sum, as scikit-learn's `average_precision_score`: pixels of equal value are found together. A map that
+    knows nothing, a constant one too, scores the mask's share of the image. NaN for an empty mask or a map with NaN.
+
+    Raises:
+        ValueError: maps and masks differ in shape.
+    """
+    flat, inside = rows(maps, masks)
+    return np.array([_average_precision(*pair) for pair in zip(flat, inside, strict=True)])
+
+
+def shuffled_auc(maps: Real[np.ndarray, "B *space"], masks: Shaped[np.ndarray, "B *space"]) -> Float[np.ndarray, "B"]:
+    """Chance that a map is higher at a pixel of its own mask than at one of another image's mask; ties count half.
+
+    The shuffled AUC of Bigolin Lanfredi et al. 2021, arXiv 2112.11716, which takes away what the usual place of disease
+    is worth: a map that is the same for all images scores 0.5 in the mean over them. Every pixel is counted instead of
+    some that are drawn, and each other image with a mask counts alike. A perfect map stays below 1 where masks overlap.
+    NaN for an empty mask, where no other image has a mask, or for a map with NaN.
+
+    Raises:
+        ValueError: maps and masks differ in shape.
+    """
+    flat, inside = rows(maps, masks)
+    own = inside / np.maximum(inside.sum(axis=1, keepdims=True), 1)
+    together = own.sum(axis=0)
+    # Differences of sums leave dust where no other mask lies.
+    covered = inside.sum(axis=0) - inside > 0
+    others = [np.where(covered[i], together - own[i], 0) for i in range(len(flat))]
+    return np.array([_auc(*three) for three in zip(flat, inside, others, strict=True)])
+
+
+def _average_precision(values: Float[np.ndarray, "P"], inside: Bool[np.ndarray, "P"]) -> float:
+    if not inside.any() or np.isnan(values).any():
+        return np.nan
+    order, first = _ties(-values)
+    hits = np.add.reduceat(inside[order].astype(np.int64), first)
+    taken = np.append(first[1:], len(order))
+    return float((hits * hits.cumsum() / taken).sum() / hits.sum())
+
+
+def _auc(values: Float[np.ndarray, "P"], inside: Bool[np.ndarray, "P"], negative: Float[np.ndarray, "P"]) -> float:
+    if not inside.any() or not negative.any() or np.isnan(values).any():
+        return np.nan
+    order, first = _ties(values)
+    hits = np.add.reduceat(inside[order].astype(np.int64), first)
+    weight = np.add.reduceat(negative[order], first)
+    return float((hits * (weight.cumsum() - weight / 2)).sum() / hits.sum() / weight.sum())
+
+
+def _ties(values: Float[np.ndarray, "P"]) -> tuple[Int[np.ndarray, "P"], Int[np.ndarray, "groups"]]:
+    """The pixels from low to high, and where each group of equal ones begins."""
+    order = values.argsort()
+    ordered = values[order]
+    return order, np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))

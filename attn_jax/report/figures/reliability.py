@@ -1,0 +1,170 @@
+"""Reliability diagrams: how often what a model says with some probability comes true, in small multiples."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from scipy.special import ndtri
+
+from attn_jax.evaluation.calibration import BINS, reliability, reliability_bands
+from attn_jax.evaluation.evidence import OnDataset, Settings, ranked
+from attn_jax.evaluation.intervals import LEVEL
+from attn_jax.evaluation.panel import Panel
+from attn_jax.evaluation.records import Predictions
+from attn_jax.report.figures.drawing import Figure, canvas, finish
+from attn_jax.report.figures.palette import FAINT, Look
+from attn_jax.report.figures.rows import percent, shortened
+from attn_jax.report.numbers import fixed
+
+POINTS = 10
+MOST_PANELS = 4
+
+
+class Diagram(NamedTuple):
+    """Per bin: images (each counted once, however many seeds judged it), mean score, frequency with its bar, and the
+    band of a calibrated model over the scores `consistent_score`; NaN in an empty bin."""
+
+    images: Float[np.ndarray, "bins"]
+    score: Float[np.ndarray, "bins"]
+    frequency: Float[np.ndarray, "bins"]
+    low: Float[np.ndarray, "bins"]
+    high: Float[np.ndarray, "bins"]
+    consistent_score: Float[np.ndarray, "bins"]
+    consistent_low: Float[np.ndarray, "bins"]
+    consistent_high: Float[np.ndarray, "bins"]
+
+
+def figure(
+    panel: Panel, found: OnDataset, settings: Settings, look: Mapping[str, Look], name: str, *, simulated: bool
+) -> Figure | None:
+    """The baseline and the best of the other models, at most `MOST_PANELS`; None for findings, several an image."""
+    if panel.first.kind != "single":
+        return None
+    others = [model for model in ranked(found.models, settings.metric) if model != found.baseline]
+    shown = [model for model in (found.baseline, *others) if not look[model].faint][:MOST_PANELS]
+    diagrams = {model: diagram(panel, model) for model in shown}
+    across = min(2, len(shown))
+    down = -(-len(shown) // across)
+    of = next(iter(panel.first.outcomes())) if panel.first.binary else ""
+    with canvas(2.5 * across, 2.75 * down, nrows=down, ncols=across, squeeze=False) as (sheet, grid):
+        for axes, model in zip(grid.flat, shown, strict=False):
+            _panel(axes, diagrams[model], model, _numbers(found, model), look[model])
+        for axes in grid.flat[len(shown) :]:
+            axes.set_visible(False)
+        sheet.supxlabel(f"Predicted probability of {of}" if of else "Highest probability", fontsize=9)
+        sheet.supylabel(f"Share that was {of}" if of else "Accuracy", fontsize=9)
+        return finish(
+            sheet,
+            name,
+            "Calibration",
+            _caption(panel),
+            _data(diagrams),
+            alternative=_alternative(found, shown),
+            simulated=simulated,
+            wide=True,
+        )
+
+
+def diagram(panel: Panel, model: str) -> Diagram:
+    """The scores of all seeds in `POINTS` bins of equal mass, with bars and bands as wide as the images make
+    them: these do not become more when several seeds judge them."""
+    runs = list(panel.runs[model].values())
+    truth, score = map(np.concatenate, zip(*(_asked(run.test) for run in runs), strict=True))
+    judged = len(np.unique(np.concatenate([run.seen(np.arange(len(panel.image_id))) for run in runs])))
+    times = len(score) / judged
+    points = reliability(truth, score, POINTS, equal_mass=True)
+    images = points.images / times
+    # Every n-th of the sorted scores: their distribution, but as many as there are images.
+    thinned = np.sort(score)[((np.arange(judged) + 0.5) * times).astype(int)]
+    unknown = np.zeros(len(thinned), bool)
+    at = reliability(unknown, thinned, POINTS, equal_mass=True).score
+    bands = reliability_bands(unknown, thinned, POINTS, equal_mass=True, level=LEVEL)
+    low, high = bars(points.frequency, images)
+    return Diagram(images, points.score, points.frequency, low, high, at, bands.consistent_low, bands.consistent_high)
+
+
+def bars(
+    share: Float[np.ndarray, "bins"], count: Float[np.ndarray, "bins"] | Int[np.ndarray, "bins"]
+) -> tuple[Float[np.ndarray, "bins"], Float[np.ndarray, "bins"]]:
+    """Wilson's interval of `intervals.wilson`, for a count that need not be whole; NaN where there is none."""
+    z = float(ndtri((1 + LEVEL) / 2))
+    number = np.where(count > 0, count, np.nan)
+    middle = share + z**2 / (2 * number)
+    half = z * np.sqrt(share * (1 - share) / number + z**2 / (4 * number**2))
+    scale = 1 + z**2 / number
+    return (middle - half) / scale, (middle + half) / scale
+
+
+def _asked(test: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """The positive of two classes and its score; of more classes, whether the likeliest was right, and its score."""
+    if test.binary:
+        return next(iter(test.outcomes().values()))
+    return test.label == test.score.argmax(axis=1), test.score.max(axis=1)
+
+
+def _panel(axes, of: Diagram, model: str, numbers: str, style: Look) -> None:
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
+    some = ~np.isnan(of.consistent_score)
+    axes.fill_between(
+        of.consistent_score[some],
+        of.consistent_low[some],
+        of.consistent_high[some],
+        color=FAINT,
+        alpha=0.22,
+        linewidth=0,
+        zorder=0,
+    )
+    spread = np.stack([of.frequency - of.low, of.high - of.frequency])
+    axes.errorbar(
+        of.score,
+        of.frequency,
+        yerr=np.maximum(spread, 0),
+        color=style.colour,
+        marker=style.marker,
+        markersize=6,
+        markeredgecolor="white",
+        elinewidth=1.1,
+        linewidth=0.8,
+        zorder=3,
+    )
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    ticks = np.linspace(0, 1, 6)
+    axes.set(xticks=ticks, yticks=ticks)
+    axes.set_title(shortened(model, 30), pad=15, fontsize=8.5)
+    axes.annotate(numbers, (0, 1), (0, 4), "axes fraction", "offset points", fontsize=8)
+
+
+def _numbers(found: OnDataset, model: str) -> str:
+    text = f"ECE {fixed(found.models[model].metrics['ece'].value)}"
+    slope = found.models[model].trust.numbers.get("calibration_slope")
+    return text if slope is None or math.isnan(slope) else f"{text}, slope {fixed(slope, 2)}"
+
+
+def _caption(panel: Panel) -> str:
+    several = max(len(runs) for runs in panel.runs.values()) > 1
+    pooled = " of all seeds together" if several else ""
+    once = ", each image counted once" if several else ""
+    which = "the scores" if panel.first.binary else "the highest probabilities"
+    slope = " and calibration slope (ideal: 1)" if panel.first.binary else ""
+    means = ": means over seeds" if several else ""
+    alone = panel.patients not in (None, len(panel.image_id))
+    return (
+        f"Points: {which}{pooled} in {POINTS} bins of equally many. Bars: Wilson's {percent(LEVEL)} interval{once}"
+        f"{'; images of one patient are taken for independent' if alone else ''}. Grey: where {percent(LEVEL)} of a"
+        f" calibrated model's points lie. Titles: ECE ({BINS} bins of equal width){slope}{means}."
+    )
+
+
+def _alternative(found: OnDataset, shown: list[str]) -> str:
+    where = f" on {found.dataset}" if found.dataset else ""
+    return f"Reliability diagrams{where}: {'; '.join(f'{model} {_numbers(found, model)}' for model in shown)}."
+
+
+def _data(diagrams: Mapping[str, Diagram]) -> pd.DataFrame:
+    frames = [
+        pd.DataFrame({"model": model, "bin": np.arange(POINTS) + 1, **of._asdict()}) for model, of in diagrams.items()
+    ]
+    return pd.concat(frames, ignore_index=True)

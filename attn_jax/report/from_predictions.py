@@ -1,0 +1,80 @@
+"""A page from predictions alone: other people's models, judged as ours are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from attn_jax.evaluation.metrics import evaluate
+from attn_jax.evaluation.panel import Panel, panels
+from attn_jax.evaluation.records import Predictions, concatenate
+from attn_jax.report.contents import COSTS, Contents, DatasetSummary
+
+UNNAMED = "predictions"
+
+
+def contents(
+    sources: Sequence[tuple[str, Predictions]], *, baseline: str = "", common: bool = False, title: str = ""
+) -> Contents:
+    """What the page shows of predictions; nothing is known of training, cost or maps.
+
+    Args:
+        sources: where each model's predictions come from, and these; as `panel.panels` takes them.
+        baseline: the model that others are compared with; else `none`, else the first.
+        common: compare on the test images that all models of a data set have.
+        title: the page's.
+
+    Raises:
+        UserError: models of a data set did not judge the same images, or the baseline is none of them.
+    """
+    rows, results, predictions, summaries = [], {}, {}, {}
+    for panel in panels(sources, common=common):
+        dataset = panel.dataset or UNNAMED
+        if baseline:
+            panel.check(baseline)
+        summaries[dataset] = _summary(panel, [source for source, of in sources if of.dataset == panel.dataset])
+        for model, runs in panel.runs.items():
+            for seed, run in runs.items():
+                key = f"{dataset}-{model}-{seed}" if seed else f"{dataset}-{model}"
+                predictions[key] = concatenate([run.validation, run.test]) if len(run.validation) else run.test
+                results[key] = evaluate(predictions[key])
+                rows.append(_row(key, dataset, model, seed))
+    models = list(dict.fromkeys(str(row["attention"]) for row in rows))
+    return Contents(
+        title=title or "Predictions judged",
+        cells=pd.DataFrame(rows),
+        results=results,
+        predictions=predictions,
+        history=pd.DataFrame({"key": [], "step": [], "epoch": []}),
+        datasets=summaries,
+        baseline=baseline or ("none" if "none" in models else models[0]),
+    )
+
+
+def _row(key: str, dataset: str, model: str, seed: str) -> dict[str, object]:
+    names = {"key": key, "slug": key, "state": "done", "reason": "", "dataset": dataset, "attention": model}
+    return (
+        names | {"model": "", "placement": "", "tested_on": "", "seed": seed, "fold": 0} | dict.fromkeys(COSTS, np.nan)
+    )
+
+
+def _summary(panel: Panel, files: list[str]) -> DatasetSummary:
+    """Of what the first run says; how images were prepared is not known."""
+    run = next(iter(next(iter(panel.runs.values())).values()))
+    parts = {"val": run.validation, "test": run.test}
+    counts = pd.DataFrame(0, index=list(panel.first.classes), columns=list(parts))
+    for split, part in parts.items():
+        for k, name in enumerate(part.classes):
+            counts.loc[name, split] = int(
+                (part.label == k).sum() if part.kind == "single" else (part.label[:, k] == 1).sum()
+            )
+    return DatasetSummary(
+        classes=panel.first.classes,
+        kind=panel.first.kind,
+        simulated=False,
+        counts=counts.loc[:, counts.any()],
+        images=sum(map(len, parts.values())),
+        image_size="",
+        source=f"predictions of {', '.join(dict.fromkeys(files))}",
+        patients=panel.patients,
+    )

@@ -1,0 +1,112 @@
+"""What the evidence says in words: effects first, then how sure, and what these data could have shown at all."""
+
+from collections.abc import Iterable, Sequence
+
+from attn_jax.evaluation.comparing import Contest
+from attn_jax.report.evidence import Judged
+from attn_jax.report.numbers import count, fixed, metric_title, p_value, plural, signed
+
+VERDICTS = {
+    "better": "better than its baseline",
+    "worse": "worse than its baseline",
+    "equivalent": "equivalent to it",
+    "non-inferior": "not inferior to it",
+    "inconclusive": "inconclusive",
+}
+MOST_NAMED = 4
+
+
+def paragraph(judged: Judged) -> tuple[str, ...]:
+    """Sentences about the differences to the baseline; none where there is nothing to compare."""
+    contests = [of for of in judged.found.contests if of.effects[judged.settings.metric].value is not None]
+    if not contests:
+        return ()
+    return tuple(
+        [*_effects(judged, contests), *_verdicts(judged, contests), *_reach(judged, contests), _limits(judged)]
+    )
+
+
+def _effects(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
+    metric = judged.settings.metric
+    title = metric_title(metric)
+    values = [of.effects[metric].value for of in contests]
+    adjusted = [of.adjusted[0] for of in contests if of.adjusted[0] is not None]
+    low, high = min(v for v in values if v is not None), max(v for v in values if v is not None)
+    found = [of for of in contests if of.adjusted[0] is not None and of.adjusted[0] < 1 - judged.settings.level]
+    baseline = _baseline(judged, contests)
+    span = (
+        f"differences in {title} from {signed(low)} to {signed(high)}"
+        if len(contests) > 1
+        else (f"difference in {title} {signed(low)}{_ends(judged, contests[0])}")
+    )
+    if not found:
+        smallest = f", smallest p {p_value(min(adjusted))} after Holm's adjustment" if adjusted else ""
+        nobody = f"None of {plural(len(contests), 'arm')} is" if len(contests) > 1 else f"{contests[0].first} is not"
+        yield f"{nobody} told from {baseline} by the bootstrap over {_who(judged)}: {span}{smallest}."
+        return
+    named = [f"{of.first} {signed(of.effects[metric].value)}{_ends(judged, of)}" for of in found[:MOST_NAMED]]
+    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    yield (
+        f"{plural(len(found), 'arm differs', 'arms differ')} in {title} from {baseline} after Holm's adjustment over"
+        f" {plural(len(contests), 'comparison')}: {', '.join(named)}{more}."
+    )
+
+
+def _baseline(judged: Judged, contests: Sequence[Contest]) -> str:
+    names = {of.second for of in contests}
+    if len(names) > 1:
+        return "its baseline"
+    name = names.pop()
+    return f"{name} ({fixed(judged.found.models[name].metrics[judged.settings.metric].value)})"
+
+
+def _ends(judged: Judged, contest: Contest) -> str:
+    interval = contest.effects[judged.settings.metric].intervals.get(judged.interval)
+    return f" (95 % interval {signed(interval.low)} to {signed(interval.high)})" if interval else ""
+
+
+def _who(judged: Judged) -> str:
+    who = "patients" if judged.panel.patients is not None else "images"
+    return f"seeds and {who}" if judged.several else who
+
+
+def _verdicts(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
+    of: dict[str, list[str]] = {}
+    for contest in contests:
+        if contest.equivalence:
+            of.setdefault(contest.equivalence.verdict, []).append(contest.first)
+    parts = []
+    for verdict, words in VERDICTS.items():
+        if names := of.get(verdict):
+            shown = ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} arms"
+            parts.append(f"{shown} {words}")
+    if parts:
+        yield f"With a margin of ±{judged.settings.margin:g}: {'; '.join(parts)}."
+
+
+def _reach(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
+    """What size of difference the test set could have shown."""
+    detectable = [d for of in contests if (d := of.needed.patients.detectable) is not None]
+    needed = [n for of in contests if (n := of.needed.patients.smallest) is not None]
+    who = "patients" if judged.panel.patients is not None else "images"
+    have = judged.panel.patients or judged.found.images
+    if detectable and needed:
+        low, high = fixed(min(detectable)), fixed(max(detectable))
+        span = low if low == high else f"{low} to {high}"
+        most = count(max(needed))
+        yield (
+            f"With {count(have)} {who} a difference of {span} is found four times in five; for one of"
+            f" {judged.settings.margin:g} it takes up to {most}."
+        )
+
+
+def _limits(judged: Judged) -> str:
+    seeds = sorted({len(model.seeds) for model in judged.found.models.values()})
+    span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    runs = f"{span} {'seed' if seeds == [1] else 'seeds'} an arm"
+    other = "a claim about other hospitals needs their images"
+    if seeds[0] == 1:
+        return f"One run says nothing about retraining ({runs}), and {other}."
+    if seeds[0] < 6:
+        return f"{runs[0].upper() + runs[1:]} tell roughly how far retraining moves the numbers, and {other}."
+    return f"{runs[0].upper() + runs[1:]}; {other}."
