@@ -126,7 +126,7 @@ def main() -> None:
         load = os.getloadavg()[0]
         print(f"{platform.processor() or platform.machine()}, {cores} cores, load {load:.1f} before the start")
         print(f"jax {jax.__version__} against {ask()}; {options.size} px, batch {options.batch}, {options.pairs} pairs")
-        print("huge pages for both, our convolutions left to Eigen")
+        print("huge pages and kept memory for both, our convolutions left to Eigen")
         print("images/s are medians, ratios medians with their range, costs with 95 % intervals")
         for name in options.models:
             times = measure(ask, name, arms, options.size, options.batch, options.pairs)

@@ -224,24 +224,31 @@ def test_xla_knows_the_flag():
     subprocess.run([sys.executable, "-c", "import jax; jax.devices()"], env=os.environ | flags, check=True)
 
 
+KEPT = f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={1 << 62}:glibc.malloc.arena_max=1"
+
+
 @pytest.mark.parametrize(
-    ("mode", "before", "after"),
+    ("mode", "cores", "before", "added"),
     [
-        ("always [madvise] never", None, "glibc.malloc.hugetlb=1"),
-        ("always [madvise] never", "glibc.malloc.check=1", "glibc.malloc.check=1:glibc.malloc.hugetlb=1"),
-        ("always [madvise] never", "glibc.malloc.hugetlb=0", None),
-        ("[always] madvise never", None, None),
-        ("always madvise [never]", None, None),
+        ("always [madvise] never", 64, "", "glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", 64, "glibc.malloc.check=1", "glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", 64, "glibc.malloc.hugetlb=0", ""),
+        ("[always] madvise never", 64, "", ""),
+        ("always madvise [never]", 64, "", ""),
+        ("always [madvise] never", 2, "", f"glibc.malloc.hugetlb=1:{KEPT}"),
+        ("[always] madvise never", 2, "glibc.malloc.mmap_max=9", KEPT.partition(":")[2]),
     ],
 )
-def test_huge_pages_are_asked_for_once_where_linux_waits_to_be_asked(mode, before, after, monkeypatch, tmp_path):
+def test_the_allocator_is_told_once_what_it_was_not_told(mode, cores, before, added, monkeypatch, tmp_path):
     started = []
     monkeypatch.setattr(command_line.os, "execv", lambda program, arguments: started.append(arguments))
+    monkeypatch.setattr(command_line.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(command_line.platform, "libc_ver", lambda: ("glibc", "2.36"))
     monkeypatch.setattr(command_line, "HUGE_PAGES", tmp_path / "enabled")
     (tmp_path / "enabled").write_text(mode)
-    monkeypatch.setenv("GLIBC_TUNABLES", before or "")
-    command_line.use_huge_pages()
-    assert started == ([[sys.executable, *sys.orig_argv[1:]]] if after else [])
-    assert os.environ["GLIBC_TUNABLES"] == (after or before or "")
-    command_line.use_huge_pages()
-    assert len(started) == bool(after)
+    monkeypatch.setenv("GLIBC_TUNABLES", before)
+    command_line.keep_memory()
+    assert started == ([[sys.executable, *sys.orig_argv[1:]]] if added else [])
+    assert os.environ["GLIBC_TUNABLES"] == ":".join(filter(None, (before, added)))
+    command_line.keep_memory()
+    assert len(started) == bool(added)
