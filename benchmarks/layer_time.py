@@ -12,7 +12,6 @@ import argparse
 import collections
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from other_side import answering
 
+PACKAGES = ("torch==2.14.1", "numpy")
 SECONDS = 0.15
 """How long the calls of a turn take together, about."""
 
@@ -113,15 +114,6 @@ def serve(threads: int, batch: int) -> None:
             print(per_call(lambda block=block, x=x: block(x)), flush=True)
 
 
-def python_of(environment: Path) -> Path:
-    """The environment's Python, with PyTorch."""
-    python = environment / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "torch==2.14.1", "numpy"], check=True)
-    return python
-
-
 def main() -> None:
     from attn_jax.command_line import tune_cpu
 
@@ -138,26 +130,15 @@ def main() -> None:
     from mechanism_time import processor
 
     cores = len(os.sched_getaffinity(0))
-    command = [str(python_of(options.torch)), __file__, "--serve", str(cores), str(options.batch)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
-
-        def theirs(shape: Shape) -> float:
-            process.stdin.write(json.dumps(shape) + "\n")  # type: ignore[union-attr]
-            process.stdin.flush()  # type: ignore[union-attr]
-            return float(process.stdout.readline())  # type: ignore[union-attr]
-
-        print(f"{processor()}, {cores} cores; jax {jax.__version__}, {process.stdout.readline().strip()}")
-        print(
-            f"{options.network}, {options.size} px, batch {options.batch}, {options.rounds} rounds; behind: ms a step"
-        )
+    with answering(options.torch, PACKAGES, "layer_time.py", "--serve", cores, options.batch) as ask:
+        print(f"{processor()}, {cores} cores; jax {jax.__version__}, {ask()}")
+        print(f"{options.network}, {options.size} px, batch {options.batch}, {options.rounds} rounds")
         print(f"{'input':<14}{'output':>7}{'window':>8}{'times':>7}{'ours, ms':>10}{'theirs':>8}{'behind':>8}  GFLOP/s")
         lines = []
         for shape, times in shapes(options.network, options.size).items():
             mine = ours(shape, options.batch)
-            turns = np.array([(per_call(mine), theirs(shape)) for _ in range(options.rounds)])
+            turns = np.array([(per_call(mine), float(ask(json.dumps(shape)))) for _ in range(options.rounds)])
             lines.append((shape, times, *np.median(turns, 0)))
-        process.stdin.close()
     for shape, times, own, other in sorted(lines, key=lambda line: line[1] * (line[3] - line[2])):
         window = f"{shape.window}x{shape.window}" + (f"/{shape.stride}" if shape.stride > 1 else "")
         print(

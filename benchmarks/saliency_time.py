@@ -13,41 +13,17 @@ its memory formats. The first call of each, which compiles ours, does not count.
 """
 
 import argparse
-import contextlib
 import os
 import platform
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from other_side import Ask, answering
 
-Ask = Callable[..., str]
 LAYER = "stage4_block2"
 PACKAGES = ("torch==2.14.1", "torchvision==0.29.1", "grad-cam==1.5.7")
-
-
-@contextlib.contextmanager
-def torch_side(environment: Path, threads: int) -> Iterator[Ask]:
-    """Starts the other side; yields what sends it a command and returns the answer."""
-    python = environment / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *PACKAGES], check=True)
-    command = [str(python), str(Path(__file__).with_name("gradcam_side.py")), str(threads)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
-
-        def ask(*words: object) -> str:
-            if words:
-                process.stdin.write("\t".join(map(str, words)) + "\n")
-                process.stdin.flush()
-            return process.stdout.readline().strip()
-
-        yield ask
-        process.stdin.close()
 
 
 def ours(size: int, batch: int, channels: int, at_once: int) -> dict[str, Callable[[], object]]:
@@ -131,7 +107,7 @@ def main() -> None:
     import jax
 
     cores = len(os.sched_getaffinity(0))
-    with torch_side(options.torch, cores) as ask:
+    with answering(options.torch, PACKAGES, "gradcam_side.py", cores) as ask:
         load = os.getloadavg()[0]
         print(f"{platform.processor() or platform.machine()}, {cores} cores, load {load:.1f} before the start")
         print(f"jax {jax.__version__} against {ask()}; ResNet-18, {options.size} px, {options.rounds} rounds")

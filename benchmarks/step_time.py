@@ -13,43 +13,19 @@ what its step takes beyond that of the same side's `none`, with a 95 % bootstrap
 """
 
 import argparse
-import contextlib
 import itertools
 import os
 import platform
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from other_side import Ask, answering
 
 Step = Callable[[], object]
-Ask = Callable[..., str]
+PACKAGES = ("torch==2.14.1", "torchvision==0.29.1", "timm==1.0.31")
 COUNT = {"train": 1, "infer": 4}
 """Steps that are timed together."""
-
-
-@contextlib.contextmanager
-def timm_side(environment: Path, threads: int) -> Iterator[Ask]:
-    """Starts the other side; yields what sends it a command and returns the answer."""
-    python = environment / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-        packages = ("torch==2.14.1", "torchvision==0.29.1", "timm==1.0.31")
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True)
-    command = [str(python), str(Path(__file__).with_name("timm_side.py")), str(threads)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
-
-        def ask(*words: object) -> str:
-            if words:
-                process.stdin.write("\t".join(map(str, words)) + "\n")
-                process.stdin.flush()
-            return process.stdout.readline().strip()
-
-        yield ask
-        process.stdin.close()
 
 
 def measure(ask: Ask, name: str, arms: list[str], size: int, batch: int, rounds: int) -> dict[str, np.ndarray]:
@@ -122,7 +98,7 @@ def main() -> None:
     import jax
 
     cores = len(os.sched_getaffinity(0))
-    with timm_side(options.timm, cores) as ask:
+    with answering(options.timm, PACKAGES, "timm_side.py", cores) as ask:
         load = os.getloadavg()[0]
         print(f"{platform.processor() or platform.machine()}, {cores} cores, load {load:.1f} before the start")
         print(f"jax {jax.__version__} against {ask()}; {options.size} px, batch {options.batch}, {options.pairs} pairs")

@@ -14,6 +14,8 @@ from attn_jax.evaluation.weighted import Judged
 REPLICATES = 1000
 BY = ("patients", "seeds and patients")
 METHODS = ("percentile", "bca")
+OF_VALUES, OF_DIFFERENCES = "bca", "percentile"
+"""Which of them is shown, by how often they hold the truth in docs/coverage.md."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from attn_jax.evaluation.across import Across
 from attn_jax.evaluation.comparing import Contest
 from attn_jax.evaluation.evidence import OnDataset, Settings, ranked
 from attn_jax.evaluation.intervals import Interval
-from attn_jax.evaluation.resampled import BY
+from attn_jax.evaluation.resampled import BY, OF_DIFFERENCES, OF_VALUES
 
 SHOWN = ("auc", "average_precision", "accuracy", "sensitivity", "specificity", "brier", "ece")
 
@@ -21,18 +21,21 @@ def lines(found: OnDataset, settings: Settings) -> Iterator[str]:
     yield ""
     order = ranked(found.models, settings.metric)
     several = any(len(model.seeds) > 1 for model in found.models.values())
-    kind = f"{BY[several]} percentile"
+    by = BY[several]
     rows = [["model", "seeds", *SHOWN, "letters"]]
     for name in order:
         model = found.models[name]
-        values = [_interval(model.metrics[metric].value, model.metrics[metric].intervals.get(kind)) for metric in SHOWN]
+        values = [
+            _interval(model.metrics[metric].value, model.metrics[metric].intervals.get(f"{by} {OF_VALUES}"))
+            for metric in SHOWN
+        ]
         rows.append([name, str(len(model.seeds)), *values, found.letters[name]])
     yield from _table(rows)
-    yield f"  Means over seeds with {settings.level:.0%} bootstrap intervals over {BY[several]}."
+    yield f"  Means over seeds with {settings.level:.0%} bootstrap intervals over {by}."
     yield f"  Models that share a letter do not differ in {settings.metric} (Holm over all pairs)."
     yield ""
     if found.contests:
-        yield from _contests(found, settings, kind)
+        yield from _contests(found, settings, f"{by} {OF_DIFFERENCES}")
 
 
 def _contests(found: OnDataset, settings: Settings, kind: str) -> Iterator[str]:

@@ -9,10 +9,11 @@ from attn_jax.evaluation.across import Across, across
 from attn_jax.evaluation.evidence import OnDataset, Settings, on_panel
 from attn_jax.evaluation.panel import Panel, of_folds
 from attn_jax.evaluation.records import Predictions
-from attn_jax.evaluation.resampled import BY
+from attn_jax.evaluation.resampled import BY, OF_DIFFERENCES, OF_VALUES
 from attn_jax.report.arms import Arm, Comparison
 from attn_jax.report.contents import Contents
 
+METHOD_WORDS = {"percentile": "percentiles", "bca": "bias-corrected and accelerated"}
 ALWAYS = (
     "Intervals of ECE do not cover: ECE is above 0 by chance, and in replicates twice; read the reliability diagram.",
 )
@@ -32,9 +33,14 @@ class Judged:
         return any(len(model.seeds) > 1 for model in self.found.models.values())
 
     @property
-    def interval(self) -> str:
-        """The name of the interval that the page shows: of the bootstrap over all there is more than one of."""
-        return f"{BY[self.several]} percentile"
+    def of_values(self) -> str:
+        """The name of the interval that the page shows of a metric: over all that there is more than one of."""
+        return f"{BY[self.several]} {OF_VALUES}"
+
+    @property
+    def of_differences(self) -> str:
+        """The same of a difference between two models."""
+        return f"{BY[self.several]} {OF_DIFFERENCES}"
 
     @property
     def interval_words(self) -> str:
@@ -42,10 +48,9 @@ class Judged:
         who = "patients" if self.panel.patients is not None else "images"
         return f"95 % bootstrap intervals over {'seeds and ' if self.several else ''}{who}"
 
-    @property
-    def interval_hint(self) -> str:
-        """For a column's heading."""
-        return f"{self.settings.replicates} replicates, percentiles"
+    def interval_hint(self, method: str) -> str:
+        """For a column's heading: `method` is `OF_VALUES` or `OF_DIFFERENCES`."""
+        return f"{self.settings.replicates} replicates, {METHOD_WORDS[method]}"
 
     @property
     def interval_notes(self) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def _baseline(judged: Judged, contests: Sequence[Contest]) -> str:
 
 
 def _ends(judged: Judged, contest: Contest) -> str:
-    interval = contest.effects[judged.settings.metric].intervals.get(judged.interval)
+    interval = contest.effects[judged.settings.metric].intervals.get(judged.of_differences)
     return f" (95 % interval {signed(interval.low)} to {signed(interval.high)})" if interval else ""
 
 

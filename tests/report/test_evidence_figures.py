@@ -121,7 +121,7 @@ def test_seeds_hold_both_intervals(found, settings, look):
         for by in ("patients", "seeds and patients"):
             name = by.replace(" ", "_")
             ends = part[[f"{name}_low", f"{name}_high"]].iloc[0]
-            assert tuple(ends) == value.intervals[f"{by} percentile"][:2]
+            assert tuple(ends) == value.intervals[f"{by} bca"][:2]
 
 
 def test_one_seed_has_no_doubt_from_seeds(sources, settings, look):

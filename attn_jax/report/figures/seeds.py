@@ -6,7 +6,7 @@ import pandas as pd
 
 from attn_jax.evaluation.evidence import Model, OnDataset, Settings, ranked
 from attn_jax.evaluation.intervals import Interval
-from attn_jax.evaluation.resampled import BY
+from attn_jax.evaluation.resampled import BY, OF_VALUES
 from attn_jax.report.figures.drawing import Figure, canvas, finish
 from attn_jax.report.figures.palette import Look
 from attn_jax.report.figures.rows import beside, drawn, frame, percent, rows, within
@@ -44,7 +44,7 @@ def figure(
 
 def _intervals(model: Model, metric: str) -> tuple[Interval | None, Interval | None]:
     """Over patients, and over seeds and patients (None of one seed)."""
-    patients, both = (model.metrics[metric].intervals.get(f"{by} percentile") for by in BY)
+    patients, both = (model.metrics[metric].intervals.get(f"{by} {OF_VALUES}") for by in BY)
     return patients, both if len(model.seeds) > 1 else None
 
 
@@ -72,7 +72,7 @@ def _row(axes, y: float, model: Model, metric: str, style: Look) -> None:
 def _caption(found: OnDataset, settings: Settings, look: Mapping[str, Look]) -> str:
     one, both = (drawn(seeds, found.patients) for seeds in (False, True))
     text = (
-        f"Markers: means over seeds. {percent(settings.level)} percentile bootstrap intervals ({settings.replicates}"
+        f"Markers: means over seeds. {percent(settings.level)} bootstrap intervals (BCa, {settings.replicates}"
         f" replicates): thin line, over {one}; pale bar, over {both}, so what sticks out is retraining."
         f" Numbers: the wider one. Dots: single seeds."
     )

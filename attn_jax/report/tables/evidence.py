@@ -7,6 +7,7 @@ from attn_jax.evaluation.comparing import Contest
 from attn_jax.evaluation.evidence import Settings, ranked
 from attn_jax.evaluation.intervals import Interval
 from attn_jax.evaluation.power import Needed, NeededForMargin
+from attn_jax.evaluation.resampled import OF_DIFFERENCES, OF_VALUES
 from attn_jax.report.evidence import Judged
 from attn_jax.report.numbers import count, fixed, metric_title, p_value, signed
 from attn_jax.report.tables.table import Column, Table, Value, number, text
@@ -34,7 +35,7 @@ def contests(judged: Judged, name: str, *, simulated: bool) -> Table | None:
     columns = [
         Column("Model", ("model",), numeric=False),
         Column(f"Δ {title}", ("delta", "delta_sd", "seeds"), "to its baseline, over the seeds that both have"),
-        Column("95 % interval", ("low", "high"), judged.interval_hint),
+        Column("95 % interval", ("low", "high"), judged.interval_hint(OF_DIFFERENCES)),
         Column("Verdict", ("verdict", "margin"), f"margin of equivalence {settings.margin:g}", numeric=False),
         *(Column(f"p, {test}", (f"p_{test}", f"holm_{test}"), "adjusted by Holm over the rows") for test in tests),
         Column("Cohen's d", ("standardised",), "mean difference over its sd over seeds"),
@@ -49,7 +50,7 @@ def contests(judged: Judged, name: str, *, simulated: bool) -> Table | None:
 
 def _contest(judged: Judged, contest: Contest) -> tuple[Value, ...]:
     effect = contest.effects[judged.settings.metric]
-    interval = effect.intervals.get(judged.interval)
+    interval = effect.intervals.get(judged.of_differences)
     verdict = contest.equivalence.verdict if contest.equivalence else ""
     values = [
         text(contest.first),
@@ -93,14 +94,14 @@ def intervals(judged: Judged, name: str, *, simulated: bool) -> Table:
     columns = [
         Column("Model", ("model",), numeric=False),
         Column("Letters", ("letters",), "models that share one do not differ (Holm over all pairs)", numeric=False),
-        *(Column(metric_title(m), (m, f"{m}_low", f"{m}_high"), judged.interval_hint) for m in metrics),
+        *(Column(metric_title(m), (m, f"{m}_low", f"{m}_high"), judged.interval_hint(OF_VALUES)) for m in metrics),
     ]
     rows = []
     for label in ranked(found.models, settings.metric):
         values = [text(label), text(found.letters[label])]
         for metric in metrics:
             value = found.models[label].metrics[metric]
-            interval = value.intervals.get(judged.interval)
+            interval = value.intervals.get(judged.of_values)
             ends = (interval.low, interval.high) if interval else (None, None)
             shown = fixed(value.value) + (f" ({fixed(ends[0])} to {fixed(ends[1])})" if interval else "")
             values.append(Value(shown, (value.value, *ends), value.value, value.reason))
