@@ -43,7 +43,8 @@ def ours(folder: Path, size: int, batch: int, steps: int) -> Callable[[], np.nda
     weights.export(variables, folder / "weights.safetensors")
     np.savez(folder / "batch.npz", images=np.moveaxis(images, -1, 1), maps=maps[:, None])
     predict = jax.jit(lambda given: jax.nn.softmax(model.apply(variables, given, train=False))[:, 0])
-    return lambda: deletion(predict, images, maps, steps=steps, batch=steps + 1).scores[:, 1:]
+    shares = np.linspace(0, 1, steps + 1)
+    return lambda: deletion(predict, images, maps, shares=shares, batch=steps + 1).scores[:, 1:]
 
 
 def seconds(call: Callable[[], object]) -> float:

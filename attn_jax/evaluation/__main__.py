@@ -1,4 +1,5 @@
-"""Judges predictions: `python -m attn_jax.evaluation PREDICTIONS... [--baseline NAME] [--common] [--json OUT]`.
+"""Judges predictions: `python -m attn_jax.evaluation PREDICTIONS... [--baseline NAME] [--metric NAME] [--margin SIZE]
+[--common] [--json OUT]`.
 
 PREDICTIONS are CSV or Parquet files, one row an image: image_id, label, score (of the positive) or score_<class> each;
 optionally group (patient), split, model, seed, dataset, and columns that part the images into subgroups. A file without
@@ -15,9 +16,10 @@ from collections.abc import Sequence
 
 from attn_jax import command_line
 from attn_jax.errors import UserError
-from attn_jax.evaluation import as_json, records
+from attn_jax.evaluation import as_json, options
 from attn_jax.evaluation.across import across
-from attn_jax.evaluation.evidence import OnDataset, Settings, gather
+from attn_jax.evaluation.evidence import Settings, gather
+from attn_jax.evaluation.panel import read_models
 from attn_jax.evaluation.text import across_lines, lines
 
 
@@ -26,32 +28,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m attn_jax.evaluation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("predictions", nargs="+", metavar="PREDICTIONS", help=".csv or .parquet")
-    parser.add_argument(
-        "--baseline", default="", metavar="NAME", help="the model others are compared with; else 'none', else the first"
-    )
-    parser.add_argument("--common", action="store_true", help="compare on the test images that all models have")
+    options.add(parser)
     parser.add_argument("--json", type=pathlib.Path, metavar="OUT", help="write every number there at full precision")
-    options = parser.parse_args(arguments)
+    told = parser.parse_args(arguments)
     with command_line.errors_in_one_line() as outcome:
-        settings = Settings(baseline=options.baseline)
-        found = gather(records.read_models(options.predictions), settings, common=options.common)
+        settings = Settings(baseline=told.baseline, metric=told.metric, margin=told.margin)
+        if told.json:
+            _check(told.json)
+        found = gather(read_models(told.predictions), settings, common=told.common)
         print("\n".join(line for of in found for line in lines(of, settings)))
         together = across(found, settings)
         if together is not None:
             print("\n".join(across_lines(together, settings)))
-        if options.json:
-            _write(options.json, found, settings)
+        if told.json:
+            _write(told.json, as_json.dump(found, settings, together))
     return outcome.code
 
 
-def _write(path: pathlib.Path, found: Sequence[OnDataset], settings: Settings) -> None:
-    text = as_json.dump(found, settings)
+def _check(path: pathlib.Path) -> None:
+    """Before hours of work, not after."""
+    if path.is_dir():
+        raise UserError(f"--json {path}: is a folder; name a file")
+    if not path.parent.is_dir():
+        raise UserError(f"--json {path}: no folder {str(path.parent)!r}")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"--json {path}: the folder {str(path.parent)!r} cannot be written to")
+
+
+def _write(path: pathlib.Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         part.write_text(text, encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise UserError(f"--json {path}: {error.strerror}") from None
 
 

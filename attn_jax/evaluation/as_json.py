@@ -9,26 +9,26 @@ from typing import Any
 import numpy as np
 
 import attn_jax
-from attn_jax.evaluation.across import across
+from attn_jax.evaluation.across import Across
 from attn_jax.evaluation.evidence import OnDataset, Settings
 
-SCHEMA = 1
+SCHEMA = 2
 
 
-def document(found: Sequence[OnDataset], settings: Settings) -> dict[str, Any]:
-    """What `--json` writes; field names are those of the classes in `evidence`."""
+def document(found: Sequence[OnDataset], settings: Settings, together: Across | None) -> dict[str, Any]:
+    """What `--json` writes; field names are those of the classes in `evidence`, `together` is over all data sets."""
     return {
         "schema": SCHEMA,
         "attn_jax": attn_jax.__version__,
         "settings": plain(settings),
         "datasets": [plain(of) for of in found],
-        "across": plain(across(found, settings)),
+        "across": plain(together),
     }
 
 
-def dump(found: Sequence[OnDataset], settings: Settings) -> str:
+def dump(found: Sequence[OnDataset], settings: Settings, together: Across | None) -> str:
     """`document` as text."""
-    return json.dumps(document(found, settings), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(document(found, settings, together), indent=1, ensure_ascii=False) + "\n"
 
 
 def plain(value: Any) -> Any:

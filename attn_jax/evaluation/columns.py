@@ -1,6 +1,7 @@
 """From the columns of a table to labels and scores: the three ways in which predictions are written down."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,12 +14,16 @@ from attn_jax.evaluation.checks import SPLITS, check_ids, check_known, check_sco
 KEYS = ("model", "seed", "dataset")
 RESERVED = ("image_id", "label", "score", "positive", "group", "split", *KEYS)
 SCORE, LABEL = "score_", "label_"
+_WHOLE = re.compile(r"-?\d+\.0+")
 _BITS = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
 
 
 @dataclasses.dataclass(frozen=True)
 class Parsed:
-    """A whole table, checked; `keys` [N] tells which model, seed and data set a row belongs to."""
+    """A whole table, checked; `keys` [N] tells which model, seed and data set a row belongs to.
+
+    `assumed`: nobody named the positive of two classes, so it is the second.
+    """
 
     image_id: np.ndarray
     label: Int[np.ndarray, "N"] | Float[np.ndarray, "N K"]
@@ -26,6 +31,7 @@ class Parsed:
     classes: tuple[str, ...]
     kind: str
     positive: int | None
+    assumed: bool
     group: np.ndarray | None
     split: np.ndarray
     keys: list[tuple[str, str, str]]
@@ -44,12 +50,12 @@ def parse(frame: pd.DataFrame, positive: str = "") -> Parsed:
         raise UserError(f"no column 'image_id'; found: {', '.join(map(str, frame.columns))}")
     if frame.empty:
         raise UserError("no row of predictions")
-    ids = text(frame["image_id"])
-    parts = [text(frame[name]) if name in frame else [""] * len(ids) for name in KEYS]
+    ids = names(frame["image_id"])
+    parts = [names(frame[name]) if name in frame else [""] * len(ids) for name in KEYS]
     keys = list(zip(*parts, strict=True))
     check_ids(ids, keys)
     label, score, classes, kind, index, used = _labels_and_scores(frame, ids, positive)
-    names = [name for name in frame if name not in RESERVED and name not in used]
+    others = [name for name in frame if name not in RESERVED and name not in used]
     return Parsed(
         image_id=np.array(ids),
         label=label,
@@ -57,11 +63,12 @@ def parse(frame: pd.DataFrame, positive: str = "") -> Parsed:
         classes=classes,
         kind=kind,
         positive=index,
+        assumed=index is not None and SCORE.rstrip("_") not in used and not _named_positive(frame, positive),
         # A patient nobody named stands alone: one big "unknown" patient would tie strangers together.
-        group=np.array([g or i for g, i in zip(text(frame["group"]), ids, strict=True)]) if "group" in frame else None,
+        group=np.array([g or i for g, i in zip(names(frame["group"]), ids, strict=True)]) if "group" in frame else None,
         split=_split(frame, ids),
         keys=keys,
-        columns=pd.DataFrame({name: text(frame[name]) for name in names}) if names else None,
+        columns=pd.DataFrame({name: names(frame[name]) for name in others}) if others else None,
     )
 
 
@@ -69,6 +76,15 @@ def text(column: pd.Series) -> list[str]:
     """A column's values as strings; missing ones are empty."""
     missing = column.isna().to_numpy()
     return ["" if gone else str(value).strip() for value, gone in zip(column.tolist(), missing, strict=True)]
+
+
+def names(column: pd.Series) -> list[str]:
+    """`text` of names: where all are whole floats, as a column of integers with gaps is stored, they are integers."""
+    words = text(column)
+    known = [word for word in words if word]
+    if not known or not all(_WHOLE.fullmatch(word) for word in known):
+        return words
+    return [word.partition(".")[0] for word in words]
 
 
 def _numbers(column: pd.Series, ids: Sequence[str]) -> Float[np.ndarray, "N"]:
@@ -95,6 +111,9 @@ def _split(frame: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
 def _labels_and_scores(frame: pd.DataFrame, ids: Sequence[str], positive: str):
     """`(label, score, classes, kind, positive index, columns used)`."""
     scores = [name for name in frame if name.startswith(SCORE)]
+    for nameless in (SCORE, LABEL):
+        if nameless in frame:
+            raise UserError(f"column {nameless!r} names no class; write '{nameless}<class>'")
     if "label" not in frame:
         findings = [name.removeprefix(LABEL) for name in frame if name.startswith(LABEL)]
         if not findings:

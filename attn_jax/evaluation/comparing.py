@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from attn_jax.evaluation import delong, power
-from attn_jax.evaluation.equivalence import MARGIN, Equivalence, judge
+from attn_jax.evaluation.equivalence import MARGIN, Compared, Equivalence, judge
 from attn_jax.evaluation.intervals import LEVEL, Interval
 from attn_jax.evaluation.metrics import LOWER_IS_BETTER
 from attn_jax.evaluation.multiplicity import holm
-from attn_jax.evaluation.paired_tests import Test, mcnemar, permutation, wilcoxon
+from attn_jax.evaluation.paired_tests import OVER_SEEDS, Test, mcnemar, permutation, wilcoxon
 from attn_jax.evaluation.panel import Panel
-from attn_jax.evaluation.power import Needed, NeededForMargin
-from attn_jax.evaluation.resampled import BY, METHODS, Numbers, paired
+from attn_jax.evaluation.power import Needed
+from attn_jax.evaluation.resampled import Numbers, paired
+from attn_jax.evaluation.standard_error import StandardError
 
 Measured = Mapping[str, Mapping[str, Numbers]]
 
@@ -22,32 +23,34 @@ Measured = Mapping[str, Mapping[str, Numbers]]
 class Effect:
     """First minus second in one metric, over the seeds that both have.
 
-    `standardised` is the mean difference over its standard deviation over seeds (Cohen's d of pairs). `error` is the
-    standard deviation of the bootstrap over patients and, with several seeds, over seeds, and `p` that of its test;
-    `patients_error` is over patients alone.
+    Models without a common seed are compared by their means, each model's seeds by itself: `unpaired`, and `seeds` is
+    empty. `standardised` is the mean difference over its standard deviation over seeds (Cohen's d of pairs). `error`
+    is what interval, `p` and verdict come from: over patients and, where both models have several seeds, over seeds.
+    `intervals` are `"patients t"`, seeds as they are, and `"seeds and patients t"`.
     """
 
     metric: str
     value: float | None
-    seeds: tuple[float, ...]
-    sd: float | None
-    standardised: float | None
-    error: float | None
-    patients_error: float | None
-    p: float | None
-    intervals: Mapping[str, Interval | None]
+    seeds: tuple[float, ...] = ()
+    sd: float | None = None
+    standardised: float | None = None
+    error: float | None = None
+    spread: StandardError | None = None
+    p: float | None = None
+    intervals: Mapping[str, Interval | None] = dataclasses.field(default_factory=dict)
+    unpaired: bool = False
     reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Needs:
-    """How many seeds and patients would have told the observed difference from none, or one of the margin's size, or
-    shown that there is none larger than the margin."""
+    """The smallest difference that the test finds with 80 % power (None: undefined); how many seeds and patients it
+    takes to find one of the margin's size; and patients to find equal models equivalent."""
 
+    detectable: float | None
     seeds: Needed
     patients: Needed
-    noninferiority: NeededForMargin
-    equivalence: NeededForMargin
+    equivalence: Needed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,32 +67,31 @@ class Contest:
 
 
 def effect(numbers: Numbers | None, metric: str, level: float = LEVEL) -> Effect:
-    """A difference with its intervals and the test of the paired cluster bootstrap.
-
-    p is the share of replicates that lie as far from the difference as the difference lies from 0, (1 + hits) /
-    (1 + replicates).
-    """
+    """A difference with its interval and p, by `standard_error`."""
     if numbers is None:
-        return Effect(metric, None, (), None, None, None, None, None, {}, "no seed in common")
-    value, seeds = numbers.value, numbers.point
+        return Effect(metric, None, reason="no seed in common, and folds of their own")
+    value, unpaired = numbers.value, len(numbers.sizes) > 1
+    seeds = () if unpaired else tuple(numbers.point.tolist())
     if np.isnan(value):
-        return Effect(metric, None, tuple(seeds.tolist()), None, None, None, None, None, {}, "undefined")
-    by = BY[-1] if len(seeds) > 1 else BY[0]
-    replicated = numbers.replicates(by)
-    replicated = replicated[~np.isnan(replicated)]
-    hits = int((np.abs(replicated - value) >= abs(value) - 1e-12).sum())
-    sd = float(seeds.std(ddof=1)) if len(seeds) > 1 else None
-    intervals = {f"{by} {method}": numbers.interval(by, method, level) for by in BY for method in METHODS}
+        return Effect(metric, None, seeds, unpaired=unpaired, reason="undefined on these test images")
+    alone, both = numbers.of_these_seeds(), numbers.of_all_seeds()
+    error = both or alone
+    intervals = {"patients t": alone.interval(value, level) if alone else None}
+    intervals |= {"seeds and patients t": both.interval(value, level)} if both else {}
+    sd = float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None
+    p = error.p(value) if error else None
     return Effect(
         metric,
         value,
-        tuple(seeds.tolist()),
+        seeds,
         sd,
         value / sd if sd else None,
-        float(replicated.std(ddof=1)) if len(replicated) > 1 else None,
-        _sd(numbers.replicates(BY[0])),
-        (1 + hits) / (1 + len(replicated)) if len(replicated) else None,
+        error.total if error else None,
+        error,
+        p,
         intervals,
+        unpaired,
+        "" if p is not None else "replicates are undefined" if error is None else "replicates are all alike",
     )
 
 
@@ -111,45 +113,45 @@ def against(
         effects.append(of)
         tests.append(_tests(panel, model, baseline, metric, of[metric], seed))
     families = [holm([run[k].p for run in tests]) for k in range(len(tests[0]))] if tests else []
+    primary = [of[metric] for of in effects]
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    compared = [
+        None if of.value is None or of.spread is None else Compared(sign * of.value, of.spread, adjusted)
+        for of, adjusted in zip(primary, families[0] if families else [], strict=True)
+    ]
+    alpha = (1 - level) / max(1, sum(of.p is not None for of in primary))
     return tuple(
         Contest(
             model,
             baseline,
-            of,
-            tuple(run),
+            effects[row],
+            tuple(tests[row]),
             tuple(family[row] for family in families),
-            _judged(of[metric], margin, level),
-            needs(of[metric], int(panel.cluster.max()) + 1, margin),
+            verdict,
+            needs(primary[row], margin, alpha),
         )
-        for row, ((model, baseline), of, run) in enumerate(zip(references.items(), effects, tests, strict=True))
+        for row, ((model, baseline), verdict) in enumerate(
+            zip(references.items(), judge(compared, margin, level), strict=True)
+        )
     )
 
 
-def needs(of: Effect, patients: int, margin: float) -> Needs:
-    """Sample sizes for 80 % power at 5 %, from the spread that was seen with so many patients."""
-    signed = None if of.value is None else -of.value if of.metric in LOWER_IS_BETTER else of.value
+def needs(of: Effect, margin: float, alpha: float) -> Needs:
+    """Sample sizes for 80 % power at `alpha`: that of the smallest p of the family, where Holm's adjustment starts."""
+    if of.spread is None or of.spread.total <= 0:
+        none = Needed(None, of.reason or "no spread was seen")
+        return Needs(None, none, none, none)
     return Needs(
-        power.seeds(of.value, of.sd, len(of.seeds), margin),
-        power.patients(of.value, of.patients_error, patients, margin),
-        power.patients_for_noninferiority(of.patients_error, patients, margin, expected=signed or 0.0),
-        power.patients_for_equivalence(of.patients_error, patients, margin, expected=signed or 0.0),
+        power.detectable(of.spread, alpha=alpha),
+        power.seeds(of.spread, margin, alpha=alpha),
+        power.patients(of.spread, margin, alpha=alpha),
+        power.patients_for_equivalence(of.spread, margin, alpha=alpha),
     )
-
-
-def _sd(values: np.ndarray) -> float | None:
-    known = values[~np.isnan(values)]
-    return float(known.std(ddof=1)) if len(known) > 1 else None
-
-
-def _judged(of: Effect, margin: float, level: float) -> Equivalence | None:
-    if of.value is None or of.error is None:
-        return None
-    return judge(-of.value if of.metric in LOWER_IS_BETTER else of.value, of.error, margin, level)
 
 
 def _tests(panel: Panel, first: str, second: str, metric: str, of: Effect, seed: int) -> list[Test]:
     shared = panel.shared(first, second)
-    found = [Test("bootstrap", of.p, of.reason)]
+    found = [Test("t", of.p, of.reason)]
     if metric == "auc":
         compared = delong_difference(panel, first, second)
         reason = "" if compared else "for the AUC of two classes with two images of each, judged by all runs"
@@ -161,7 +163,7 @@ def _tests(panel: Panel, first: str, second: str, metric: str, of: Effect, seed:
         found.append(mcnemar(one, other, np.concatenate([run.seen(panel.cluster) for run in runs[0]])))
     else:
         found.append(Test("McNemar", None, "for one decision an image" if shared else "no seed in common"))
-    found.append(wilcoxon(np.array(of.seeds)) if of.seeds else Test("Wilcoxon over seeds", None, of.reason))
+    found.append(wilcoxon(np.array(of.seeds)) if of.seeds else Test(OVER_SEEDS, None, "no seed in common"))
     return found
 
 
@@ -180,7 +182,7 @@ def delong_difference(panel: Panel, first: str, second: str) -> delong.Differenc
 def all_pairs(
     panel: Panel, measured: Measured, metric: str, *, level: float = LEVEL
 ) -> tuple[list[tuple[str, str, Effect]], list[float | None]]:
-    """The effect of each model less each later one, and Holm's p of the bootstrap test over all pairs."""
+    """The effect of each model less each later one, and Holm's p over all pairs."""
     models = panel.models
     pairs = [(first, second) for row, first in enumerate(models) for second in models[row + 1 :]]
     effects = [
@@ -190,16 +192,26 @@ def all_pairs(
     return effects, holm([of.p for _, _, of in effects])
 
 
-def letters(order: Sequence[str], differs: Mapping[tuple[str, str], bool]) -> dict[str, str]:
-    """Significance letters: two models share a letter when they do not differ (Piepho 2004, doi 10.1198/1061860043515).
+def letters(order: Sequence[str], differs: Mapping[tuple[str, str], bool | None]) -> dict[str, str]:
+    """Significance letters: two models share a letter when they are not told apart, which is not equivalence (Piepho
+    2004, doi 10.1198/1061860043515).
 
     Args:
         order: the models, best first; `a` goes to the best.
-        differs: whether two models, in any order of the pair, differ significantly.
+        differs: whether two models, in any order of the pair, differ significantly; None: it is not known. Of such
+            pairs one model, that of most of them, has no letter.
     """
-    groups = [set(order)]
-    for first in order:
-        for second in order:
+    unknown = [set(pair) for pair, of in differs.items() if of is None]
+    lettered = list(order)
+    while unknown:
+        most = max(reversed(order), key=lambda model: sum(model in pair for pair in unknown))
+        lettered.remove(most)
+        unknown = [pair for pair in unknown if most not in pair]
+    if len(lettered) < 2:
+        return dict.fromkeys(order, "")
+    groups = [set(lettered)]
+    for first in lettered:
+        for second in lettered:
             if first == second or not differs.get((first, second), differs.get((second, first), False)):
                 continue
             split = [
@@ -212,7 +224,7 @@ def letters(order: Sequence[str], differs: Mapping[tuple[str, str], bool]) -> di
                 for k, group in enumerate(split)
                 if not any(group < other or (group == other and k > j) for j, other in enumerate(split))
             ]
-    place = {model: row for row, model in enumerate(order)}
+    place = {model: row for row, model in enumerate(lettered)}
     groups.sort(key=lambda group: sorted(place[model] for model in group))
     return {model: "".join(_letter(k) for k, group in enumerate(groups) if model in group) for model in order}
 

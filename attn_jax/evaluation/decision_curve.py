@@ -55,7 +55,7 @@ def decision_curve(
         values[0] for values in replicate_curves(truth, score, np.ones((1, len(truth))), thresholds)
     )
     return DecisionCurve(
-        thresholds, model, treat_all, standardized, _ranges(thresholds, model - np.maximum(treat_all, 0) > _ROUNDING)
+        thresholds, model, treat_all, standardized, ranges(thresholds, model - np.maximum(treat_all, 0) > _ROUNDING)
     )
 
 
@@ -104,7 +104,7 @@ def _check(thresholds: np.ndarray) -> None:
         raise UserError("threshold probabilities do not ascend; sort them and give each once")
 
 
-def _ranges(thresholds: np.ndarray, better: np.ndarray) -> tuple[tuple[float, float], ...]:
+def ranges(thresholds: np.ndarray, better: np.ndarray) -> tuple[tuple[float, float], ...]:
     """First and last threshold of each run of true values."""
     change = np.diff(np.concatenate([[False], better, [False]]).astype(np.int8))
     first, last = thresholds[np.flatnonzero(change == 1)], thresholds[np.flatnonzero(change == -1) - 1]

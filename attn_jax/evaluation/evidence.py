@@ -5,20 +5,23 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from attn_jax.evaluation import comparing, delong, subgroups
+from attn_jax.evaluation import comparing, delong, proportions, subgroups
+from attn_jax.evaluation.cautions import cautions
 from attn_jax.evaluation.comparing import Contest, Effect
 from attn_jax.evaluation.equivalence import MARGIN
-from attn_jax.evaluation.intervals import LEVEL, Interval, wilson
-from attn_jax.evaluation.metrics import LOWER_IS_BETTER
+from attn_jax.evaluation.intervals import LEVEL, Interval
+from attn_jax.evaluation.metrics import LOWER_IS_BETTER, evaluate
+from attn_jax.evaluation.multiplicity import holm
 from attn_jax.evaluation.panel import Panel, panels
 from attn_jax.evaluation.records import Predictions
-from attn_jax.evaluation.resampled import BY, METHODS, REPLICATES, Numbers, resample
+from attn_jax.evaluation.resampled import METHODS, REPLICATES, Numbers, resample
+from attn_jax.evaluation.resampled import seeds as seeds_of
+from attn_jax.evaluation.standard_error import StandardError
 from attn_jax.evaluation.subgroups import Subgroups
 from attn_jax.evaluation.trust import Trust, trust
 
-FEWEST_OF_A_KIND = 20
-"""Patients with a positive (or negative) image below which docs/coverage.md shows intervals that miss too often."""
-PROPORTIONS = ("accuracy", "sensitivity", "specificity")
+NO_INTERVAL = {"ece": "no interval holds the truth of ECE: it is above 0 by chance, and in replicates twice"}
+"""Metrics without an interval, and why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +39,17 @@ class Settings:
 @dataclasses.dataclass(frozen=True)
 class Value:
     """A metric's mean over seeds (None: undefined, `reason` says why), that of each seed, and intervals of the mean by
-    name: `"<what is drawn> <method>"` of the bootstrap, `"delong"`, `"wilson"`."""
+    name: `"patients <method>"` of the bootstrap, `"seeds and patients t"`, `"delong"`, `"wilson"`. `spread` holds the
+    variances over seeds and over patients that add up to the mean's (None: one seed). `undefined` says why the value of
+    a seed or an interval is None, or why there is none (`"intervals"`)."""
 
     value: float | None
     sd: float | None
     seeds: Mapping[str, float | None]
     intervals: Mapping[str, Interval | None]
     reason: str = ""
+    spread: StandardError | None = None
+    undefined: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +74,8 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class OnDataset:
-    """The models that judged one data set's test images; models with a letter in common do not differ."""
+    """The models that judged one data set's test images; models with a letter in common are not told apart,
+    which is not equivalence."""
 
     dataset: str
     baseline: str
@@ -110,24 +118,12 @@ def on_panel(panel: Panel, settings: Settings, references: Mapping[str, str] | N
         by_image = resample(alone, count=settings.replicates, seed=settings.seed)
     models = {
         name: Model(
-            tuple(runs),
+            next(iter(measured[name].values())).seeds,
             {metric: _value(panel, name, metric, of, by_image, settings) for metric, of in measured[name].items()},
-            trust(panel, name),
-            tuple(
-                subgroups.by_column(
-                    panel,
-                    name,
-                    column,
-                    settings.metric,
-                    lower_is_better=settings.metric in LOWER_IS_BETTER,
-                    level=settings.level,
-                    count=settings.replicates,
-                    seed=settings.seed,
-                )
-                for column in subgroups.columns(panel)
-            ),
+            trust(panel, name, level=settings.level, seed=settings.seed),
+            _subgroups(panel, name, settings),
         )
-        for name, runs in panel.runs.items()
+        for name in panel.models
     }
     contests = comparing.against(
         panel, measured, references, settings.metric, margin=settings.margin, level=settings.level, seed=settings.seed
@@ -135,7 +131,8 @@ def on_panel(panel: Panel, settings: Settings, references: Mapping[str, str] | N
     effects, adjusted = comparing.all_pairs(panel, measured, settings.metric, level=settings.level)
     pairs = tuple(Pair(*of, p) for of, p in zip(effects, adjusted, strict=True))
     differs = {
-        (pair.first, pair.second): pair.adjusted is not None and pair.adjusted < 1 - settings.level for pair in pairs
+        (pair.first, pair.second): None if pair.adjusted is None else pair.adjusted < 1 - settings.level
+        for pair in pairs
     }
     return OnDataset(
         panel.dataset,
@@ -168,31 +165,22 @@ def ranked(models: Mapping[str, Model], metric: str) -> list[str]:
     return sorted(models, key=place)
 
 
-def cautions(panel: Panel) -> tuple[str, ...]:
-    """What a reader must know before any number."""
-    lines = []
-    if panel.left_out:
-        lines.append(f"{panel.left_out} test images that some models lack are left out.")
-    if panel.patients is None:
-        lines.append("No patients are named: each image counts as a patient of its own.")
-    if panel.first.binary:
-        positive = panel.label == panel.first.positive
-        kinds = (("positive", positive), ("negative", ~positive))
-        fewest, kind = min((len(set(panel.cluster[rows].tolist())), kind) for kind, rows in kinds)
-        if fewest < FEWEST_OF_A_KIND:
-            who = "images" if panel.patients is None else "patients"
-            lines.append(
-                f"{fewest} {who} with a {kind} label: intervals are too narrow, the bootstrap and DeLong's test find"
-                " too much; the permutation test holds."
-            )
-    seeds = min(len(runs) for runs in panel.runs.values())
-    if seeds == 1:
-        lines.append(
-            "One seed: intervals tell how far other patients would move the numbers, not how far retraining would."
+def _subgroups(panel: Panel, model: str, settings: Settings) -> tuple[Subgroups, ...]:
+    """By every column that parts the images into groups, the gaps' p adjusted over these."""
+    found = [
+        subgroups.by_column(
+            panel,
+            model,
+            column,
+            settings.metric,
+            lower_is_better=settings.metric in LOWER_IS_BETTER,
+            level=settings.level,
+            count=settings.replicates,
+            seed=settings.seed,
         )
-    elif seeds < 6:
-        lines.append(f"{seeds} seeds: their spread is known roughly, and intervals that draw seeds are too narrow.")
-    return tuple(lines)
+        for column in subgroups.columns(panel)
+    ]
+    return tuple(of._replace(adjusted=p) for of, p in zip(found, holm([of.p for of in found]), strict=True))
 
 
 def _value(
@@ -203,20 +191,39 @@ def _value(
     by_image: Mapping[str, Mapping[str, Numbers]] | None,
     settings: Settings,
 ) -> Value:
-    seeds = {name: None if np.isnan(x) else float(x) for name, x in zip(panel.runs[model], of.point, strict=True)}
+    seeds = {name: None if np.isnan(x) else float(x) for name, x in zip(of.seeds, of.point, strict=True)}
     if np.isnan(of.value):
-        return Value(None, None, seeds, {}, "undefined on these test images")
+        why = {seed: _reason(panel, model, seed, metric) for seed, value in seeds.items() if value is None}
+        return Value(None, None, seeds, {}, next(iter(why.values())), undefined=why)
+    sd = float(of.point.std(ddof=1)) if len(of.point) > 1 else None
+    spread = of.of_all_seeds()
+    if metric in NO_INTERVAL or of.patients < 2:
+        why = {"intervals": NO_INTERVAL.get(metric, "all images show one patient: nothing tells how others would do")}
+        return Value(of.value, sd, seeds, {}, spread=spread, undefined=why)
     level = settings.level
-    intervals = {f"{by} {method}": of.interval(by, method, level) for by in BY for method in METHODS}
+    intervals = of.intervals(metric, level)
     if by_image is not None:
         numbers = by_image[model][metric]
-        intervals |= {f"images {method}": numbers.interval(BY[0], method, level) for method in METHODS}
+        intervals |= {f"images {method}": numbers.by_bootstrap(method, level) for method in METHODS}
     if metric == "auc" and panel.first.binary and panel.whole:
         intervals["delong"] = _delong(panel, model, level)
-    if metric in PROPORTIONS and panel.first.binary and len(seeds) == 1 and panel.whole and by_image is None:
-        intervals["wilson"] = _wilson(panel, model, metric, level)
-    sd = float(of.point.std(ddof=1)) if len(of.point) > 1 else None
-    return Value(of.value, sd, seeds, intervals)
+    if len(seeds) == 1 and panel.whole:
+        intervals |= proportions.of_run(panel, next(iter(panel.runs[model].values())), metric, level)
+    undefined = {
+        name: "one class has too few images" if name == "delong" else "replicates are undefined, or on one side"
+        for name, interval in intervals.items()
+        if interval is None
+    }
+    return Value(of.value, sd, seeds, intervals, spread=spread, undefined=undefined)
+
+
+def _reason(panel: Panel, model: str, seed: str, metric: str) -> str:
+    """Why a metric of a seed is undefined."""
+    for name in seeds_of(panel, model)[seed]:
+        why = evaluate(panel.runs[model][name].test).undefined
+        if metric in why:
+            return why[metric]
+    return "undefined on these test images"
 
 
 def _delong(panel: Panel, model: str, level: float) -> Interval | None:
@@ -226,10 +233,3 @@ def _delong(panel: Panel, model: str, level: float) -> Interval | None:
     found = delong.areas(test.label == test.positive, scores, panel.cluster)
     mean = np.full(len(scores), 1 / len(scores))
     return delong.interval(float(mean @ found.auc), float(mean @ found.covariance @ mean), level)
-
-
-def _wilson(panel: Panel, model: str, metric: str, level: float) -> Interval | None:
-    (seed,) = panel.runs[model]
-    right, truth = panel.runs[model][seed].right, panel.label == panel.first.positive
-    rows = {"accuracy": np.ones_like(truth), "sensitivity": truth, "specificity": ~truth}[metric]
-    return wilson(int(right[rows].sum()), int(rows.sum()), level)

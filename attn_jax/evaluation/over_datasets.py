@@ -18,6 +18,7 @@ from scipy import stats
 
 from attn_jax.errors import UserError
 from attn_jax.evaluation.multiplicity import holm
+from attn_jax.evaluation.sign_flips import signed_rank_p
 
 FEWEST_DATASETS = 5
 FEWEST_MODELS = 3
@@ -162,7 +163,7 @@ def wilcoxon_holm(values: Float[np.ndarray, "datasets models"], baseline: int | 
         columns = list(itertools.combinations(range(models), 2))
     else:
         columns = [(baseline, other) for other in range(models) if other != baseline]
-    p = [_signed_rank_p(rounded[:, first] - rounded[:, second]) for first, second in columns]
+    p = [signed_rank_p(rounded[:, first] - rounded[:, second]) for first, second in columns]
     pairs = tuple(Pair(*pair, own, adjusted) for pair, own, adjusted in zip(columns, p, holm(p), strict=True))
     smallest = 2.0 ** (1 - count)
     return Wilcoxon(pairs, smallest, min(1.0, len(pairs) * smallest), None)
@@ -190,19 +191,6 @@ def _too_few(datasets: int, models: int, fewest_models: int) -> str | None:
     if models < fewest_models:
         return f"{models} models: this test wants {fewest_models} or more"
     return None
-
-
-def _signed_rank_p(difference: np.ndarray) -> float:
-    """Exact, ties and zeros included, where scipy has an approximation from 14 data sets on: it convolves one rank
-    after the other into the distribution of the positive ranks' sum."""
-    rounded = np.round(difference, _DECIMALS)
-    doubled = np.rint(2 * stats.rankdata(np.abs(rounded))).astype(int)  # shared ranks end in .5
-    weights = doubled[rounded != 0]
-    chance = np.ones(1)
-    for weight in weights.tolist():
-        chance = (np.pad(chance, (0, weight)) + np.pad(chance, (weight, 0))) / 2
-    positive = int(doubled[rounded > 0].sum())
-    return min(1.0, 2 * float(min(chance[: positive + 1].sum(), chance[positive:].sum())))
 
 
 def _groups(ranks: np.ndarray, critical: float) -> tuple[tuple[int, ...], ...]:

@@ -9,10 +9,15 @@ from scipy import stats
 
 from attn_jax.evaluation.panel import Panel
 from attn_jax.evaluation.records import Predictions
+from attn_jax.evaluation.sign_flips import sign_flip_p, signed_rank_p
 from attn_jax.evaluation.weighted import RANKING, Question, Ranking
 
 FEWEST_SEEDS = 6
 """Six pairs are the fewest for which the smallest two-sided p of Wilcoxon's test, 2 / 2**6, is below 0.05."""
+
+
+OF_THESE_NETWORKS = ("DeLong", "permutation", "McNemar")
+OVER_SEEDS = "Wilcoxon over seeds"
 
 
 class Test(NamedTuple):
@@ -21,6 +26,13 @@ class Test(NamedTuple):
     name: str
     p: float | None
     reason: str = ""
+
+    @property
+    def about(self) -> str:
+        """What the test asks about: whether the same would come of other patients, of training again, or of both."""
+        if self.name in OF_THESE_NETWORKS:
+            return "these networks, other patients"
+        return "trained again, these patients" if self.name == OVER_SEEDS else "trained again, other patients"
 
 
 def permutation(panel: Panel, first: str, second: str, metric: str, *, count: int = 1000, seed: int = 0) -> Test:
@@ -72,29 +84,22 @@ def mcnemar(
     """Whether two models are right equally often: `first` and `second` tell where they are, in decisions on the same
     images by runs with the same seeds; `cluster` tells which patient's image each was about.
 
-    With one decision a patient it is McNemar's exact test (1947). Else patients are what is independent
-    (Obuchowski 1998, Statistics in Medicine 17:1495): with d the wins less the losses of a patient over images and
-    seeds, (sum of d)^2 / sum of d^2 is chi-square with one degree of freedom; for one image a patient McNemar's.
+    Patients are what is independent: the signs of each one's wins less losses, over images and seeds, are flipped in
+    all ways. With one decision a patient it is McNemar's exact test (1947).
     """
     gain = first.astype(np.int64) - second.astype(np.int64)
-    per_patient = np.bincount(cluster, weights=gain)
-    if len(np.unique(cluster)) == len(cluster):
-        differ = int((gain != 0).sum())
-        return Test("McNemar", float(stats.binomtest(int((gain > 0).sum()), differ).pvalue) if differ else 1.0)
-    name = "McNemar"
-    spread = float((per_patient**2).sum())
-    if spread == 0:
-        return Test(name, 1.0)
-    return Test(name, float(stats.chi2.sf(per_patient.sum() ** 2 / spread, 1)))
+    per_patient = np.rint(np.bincount(cluster, weights=gain)).astype(np.int64)
+    return Test("McNemar", sign_flip_p(per_patient))
 
 
 def wilcoxon(differences: Float[np.ndarray, "seeds"]) -> Test:
-    """Wilcoxon's signed-rank test (1945) of paired differences over seeds, from six seeds on."""
-    name = "Wilcoxon over seeds"
+    """Wilcoxon's signed-rank test of paired differences over seeds, exact, from six seeds on.
+
+    It takes the test images as they are: on other patients even equal models may differ in all seeds alike.
+    """
+    name = OVER_SEEDS
     if np.isnan(differences).any():
         return Test(name, None, "the metric is undefined for a seed")
     if len(differences) < FEWEST_SEEDS:
         return Test(name, None, f"{len(differences)} of the {FEWEST_SEEDS} seeds that the test needs")
-    if not differences.any():
-        return Test(name, 1.0)
-    return Test(name, float(stats.wilcoxon(differences).pvalue))
+    return Test(name, signed_rank_p(differences))

@@ -1,6 +1,8 @@
 """Models that judged the same images: what every comparison starts from."""
 
 import dataclasses
+import os
+import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,7 +10,8 @@ import pandas as pd
 from jaxtyping import Bool, Int, Shaped
 
 from attn_jax.errors import UserError, did_you_mean
-from attn_jax.evaluation.records import Predictions, concatenate
+from attn_jax.evaluation import alignment
+from attn_jax.evaluation.records import Predictions, concatenate, read_all
 from attn_jax.evaluation.replicates import clusters
 from attn_jax.evaluation.thresholds import choose
 
@@ -18,12 +21,14 @@ class Run:
     """One model trained once: its test predictions, and what was chosen on its validation images.
 
     `rows` are the places of its test images among the panel's where it judged only these (a fold); None: all.
+    `fallback` says by class or finding why there was no threshold to choose, so that 0.5 had to do.
     """
 
     test: Predictions
     validation: Predictions
     thresholds: Mapping[str, float]
     rows: Int[np.ndarray, "judged"] | None = None
+    fallback: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def seen(self, images: Shaped[np.ndarray, "... images"]) -> Shaped[np.ndarray, "... judged"]:
         """Of something about the panel's images (the last axis) what is about this run's."""
@@ -40,7 +45,8 @@ class Panel:
     """`runs[model][seed]`, all on the same test images in the same order; `cluster` tells which patient an image shows.
 
     `label` is as in `Predictions`. Where no file names patients, `patients` is None and each image is taken for a
-    patient of its own.
+    patient of its own. `left_out` counts the test images that some models lack, `notes` says what else was done to
+    bring the models together.
     """
 
     dataset: str
@@ -51,6 +57,7 @@ class Panel:
     columns: pd.DataFrame | None
     runs: Mapping[str, Mapping[str, Run]]
     left_out: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -90,6 +97,19 @@ class Panel:
         return model
 
 
+def read_models(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[str, Predictions]]:
+    """All predictions of several files with the file each comes from; a model without a name is called as its file.
+
+    Raises:
+        UserError: a file cannot be read, or breaks the format.
+    """
+    return [
+        (str(path), found if found.model else dataclasses.replace(found, model=pathlib.Path(path).stem))
+        for path in paths
+        for found in read_all(path)
+    ]
+
+
 def panels(sources: Sequence[tuple[str, Predictions]], *, common: bool = False) -> list[Panel]:
     """One panel for each data set.
 
@@ -99,8 +119,8 @@ def panels(sources: Sequence[tuple[str, Predictions]], *, common: bool = False) 
         common: compare on the test images that all have, where some lack some.
 
     Raises:
-        UserError: images are missing from a source and `common` is not set, labels or classes differ, a run stands
-            twice, or no image is left.
+        UserError: images are missing from a source and `common` is not set, labels, classes or patients differ, a run
+            stands twice, or no image is left.
     """
     datasets: dict[str, list[tuple[str, Predictions]]] = {}
     for source, predictions in sources:
@@ -108,68 +128,57 @@ def panels(sources: Sequence[tuple[str, Predictions]], *, common: bool = False) 
     return [_panel(dataset, found, common) for dataset, found in datasets.items()]
 
 
-def of_folds(dataset: str, runs: Mapping[str, Mapping[str, Predictions]]) -> Panel:
+def of_folds(dataset: str, runs: Mapping[str, Mapping[str, Predictions]], *, left_out: int = 0) -> Panel:
     """The panel of `runs[model][seed]` whose test images may differ from seed to seed, as those of folds do, but not
-    from model to model.
+    from model to model; `left_out` images are missing from all of them.
 
     Raises:
-        UserError: an image has another label, or another patient, in another run.
+        UserError: an image has another label in another run.
     """
-    tests = [run.part("test") for of in runs.values() for run in of.values()]
+    tests = [(f"{model}, {seed}", run.part("test")) for model, of in runs.items() for seed, run in of.items()]
     seen: set[str] = set()
     parts = []
-    for test in tests:
-        parts.append(test.rows(~np.isin(test.image_id, list(seen))))
-        seen |= set(test.image_id.tolist())
+    for _, test in tests:
+        parts.append(test.rows(np.array([image not in seen for image in test.image_id.tolist()])))
+        seen.update(test.image_id.tolist())
     whole = concatenate(parts)
     place = {image: row for row, image in enumerate(whole.image_id.tolist())}
     found: dict[str, dict[str, Run]] = {}
+    placed = []
     for model, of in runs.items():
         for seed, predictions in of.items():
             test = predictions.part("test")
             at = np.array([place[image] for image in test.image_id.tolist()])
             test, rows = test.rows(np.argsort(at)), np.sort(at)
-            _same_labels(f"{model}, {seed}", test, "another run", whole.rows(rows))
-            validation = predictions.part("val")
-            some = None if len(rows) == len(whole) else rows
-            found.setdefault(model, {})[seed] = Run(test, validation, choose(validation)[0], some)
+            alignment.same_labels(f"{model}, {seed}", test, "another run", whole.rows(rows))
+            found.setdefault(model, {})[seed] = _run(test, predictions, None if len(rows) == len(whole) else rows)
+            placed.append((f"{model}, {seed}", test, rows))
     patients = None if whole.group is None else len(set(whole.group.tolist()))
+    columns, notes = alignment.same_columns(placed, len(whole))
     cluster = clusters(whole.group, len(whole))
-    return Panel(dataset, whole.image_id, whole.label, cluster, patients, whole.columns, found)
+    return Panel(dataset, whole.image_id, whole.label, cluster, patients, columns, found, left_out, notes)
+
+
+def _run(test: Predictions, predictions: Predictions, rows: np.ndarray | None = None) -> Run:
+    validation = predictions.part("val")
+    thresholds, fallback = choose(validation)
+    return Run(test, validation, thresholds, rows, fallback)
 
 
 def _panel(dataset: str, sources: list[tuple[str, Predictions]], common: bool) -> Panel:
+    sources = alignment.same_classes(sources)
     tests = [(source, predictions.part("test")) for source, predictions in sources]
-    first_source, first = tests[0]
     for source, test in tests:
         if not len(test):
             raise UserError(f"{source}: no test image (column 'split' says test for none)")
-        if (test.kind, test.classes, test.positive) != (first.kind, first.classes, first.positive):
-            raise UserError(
-                f"{source}: its classes are {', '.join(test.classes)} (positive: {_positive(test)}), but those of"
-                f" {first_source} are {', '.join(first.classes)} (positive: {_positive(first)})"
-            )
-    everything = list(dict.fromkeys(image for _, test in tests for image in test.image_id.tolist()))
-    kept = set(everything)
-    for source, test in tests:
-        missing = len(everything) - len(test)
-        if missing and not common:
-            lost = next(image for image in everything if image not in set(test.image_id.tolist()))
-            raise UserError(
-                f"{source}: lacks {missing} of the {len(everything)} test images that others have"
-                f" ({lost!r} first); --common compares on those that all have"
-            )
-        kept &= set(test.image_id.tolist())
-    if not kept:
-        raise UserError(f"no test image is in all of {', '.join(source for source, _ in tests)}")
-    ids = np.array([image for image in everything if image in kept])
+    ids = _images(tests, common)
     runs: dict[str, dict[str, Run]] = {}
     known: dict[tuple[str, str], str] = {}
     ordered: list[tuple[str, Predictions]] = []
     for (source, predictions), (_, test) in zip(sources, tests, strict=True):
         place = {image: row for row, image in enumerate(test.image_id.tolist())}
-        rows = test.rows(np.array([place[image] for image in ids.tolist()]))
-        _same_labels(source, rows, first_source, ordered[0][1] if ordered else rows)
+        rows = test.rows(np.array([place[image] for image in ids]))
+        alignment.same_labels(source, rows, *(ordered[0] if ordered else (source, rows)))
         ordered.append((source, rows))
         name = (predictions.model or source, predictions.seed)
         if name in known:
@@ -178,36 +187,36 @@ def _panel(dataset: str, sources: list[tuple[str, Predictions]], common: bool) -
                 " tell them apart in the columns 'model' and 'seed'"
             )
         known[name] = source
-        validation = predictions.part("val")
-        runs.setdefault(name[0], {})[name[1]] = Run(rows, validation, choose(validation)[0])
-    group = _group(ordered)
-    columns = next((rows.columns for _, rows in ordered if rows.columns is not None), None)
-    patients = None if group is None else len(set(group.tolist()))
-    label = ordered[0][1].label
-    return Panel(dataset, ids, label, clusters(group, len(ids)), patients, columns, runs, len(everything) - len(ids))
+        runs.setdefault(name[0], {})[name[1]] = _run(rows, predictions)
+    group = alignment.same_patients(ordered)
+    everywhere = np.arange(len(ids))
+    columns, notes = alignment.same_columns([(source, rows, everywhere) for source, rows in ordered], len(ids))
+    return Panel(
+        dataset,
+        np.array(ids),
+        ordered[0][1].label,
+        clusters(group, len(ids)),
+        None if group is None else len(set(group.tolist())),
+        columns,
+        runs,
+        len({image for _, test in tests for image in test.image_id.tolist()}) - len(ids),
+        notes,
+    )
 
 
-def _positive(test: Predictions) -> str:
-    return "none" if test.positive is None else test.classes[test.positive]
-
-
-def _same_labels(source: str, rows: Predictions, first_source: str, first: Predictions) -> None:
-    same = np.array_equal(rows.label, first.label, equal_nan=rows.kind == "multilabel")
-    if not same:
-        differs = (rows.label != first.label) & ~(np.isnan(rows.label) & np.isnan(first.label))
-        row = int(np.argwhere(differs.reshape(len(rows), -1).any(axis=1))[0, 0])
-        raise UserError(f"{source}: the label of image {str(rows.image_id[row])!r} is not that of {first_source}")
-
-
-def _group(ordered: list[tuple[str, Predictions]]) -> np.ndarray | None:
-    """The patients, told by every source that tells them alike."""
-    named = [(source, rows) for source, rows in ordered if rows.group is not None]
-    if not named:
-        return None
-    source, first = named[0]
-    assert first.group is not None
-    for other, rows in named[1:]:
-        assert rows.group is not None
-        if not np.array_equal(clusters(first.group, len(first)), clusters(rows.group, len(rows))):
-            raise UserError(f"{other}: images are grouped by patient otherwise than in {source} (column 'group')")
-    return first.group
+def _images(tests: alignment.Sources, common: bool) -> list[str]:
+    """The images that all have, in the order of the first to name each."""
+    judged = [set(test.image_id.tolist()) for _, test in tests]
+    everything = list(dict.fromkeys(image for _, test in tests for image in test.image_id.tolist()))
+    for (source, _), own in zip(tests, judged, strict=True):
+        missing = len(everything) - len(own)
+        if missing and not common:
+            lost = next(image for image in everything if image not in own)
+            raise UserError(
+                f"{source}: lacks {missing} of the {len(everything)} test images that others have"
+                f" ({lost!r} first); --common compares on those that all have"
+            )
+    kept = set.intersection(*judged)
+    if not kept:
+        raise UserError(f"no test image is in all of {', '.join(source for source, _ in tests)}")
+    return [image for image in everything if image in kept]

@@ -27,8 +27,8 @@ class Predictions:
     """What one model said about images, and the truth.
 
     `label` holds class indices [N] (kind `"single"`), or 0, 1 and NaN (unknown) [N, K] (`"multilabel"`); `score`
-    probabilities [N, K]. `positive` is the index of the positive of two classes: the second unless told. Without
-    `split` every image is a test image.
+    probabilities [N, K]. `positive` is the index of the positive of two classes: the second unless told (`assumed`: a
+    file did not tell). Without `split` every image is a test image.
 
     Raises:
         UserError: a score that is no probability, an unknown label or split, an image twice.
@@ -47,6 +47,7 @@ class Predictions:
     seed: str = ""
     dataset: str = ""
     columns: pd.DataFrame | None = None
+    assumed: bool = False
 
     def __post_init__(self) -> None:
         ids = np.asarray(self.image_id).astype(str)
@@ -200,20 +201,10 @@ def read_all(path: str | os.PathLike[str], *, positive: str = "") -> list[Predic
     for key, at in rows.items():
         some: dict[str, Any] = {name: None if value is None else value[at] for name, value in fields.items()}
         some |= {"classes": table.classes, "kind": table.kind, "positive": table.positive}
+        some["assumed"] = table.assumed
         some |= {"columns": None if table.columns is None else table.columns.iloc[at]}
         found.append(Predictions(**some, model=key[0], seed=key[1], dataset=key[2]))
     return found
-
-
-def read_models(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[str, Predictions]]:
-    """All predictions of several files with the file each comes from; a model without a name is called as its file.
-
-    Raises:
-        UserError: a file cannot be read, or breaks the format.
-    """
-    return [
-        (str(path) if found.model else pathlib.Path(path).stem, found) for path in paths for found in read_all(path)
-    ]
 
 
 def write(path: str | os.PathLike[str], predictions: Predictions) -> None:
@@ -230,7 +221,7 @@ def to_frame(predictions: Predictions) -> pd.DataFrame:
     else:
         columns |= {LABEL + name: table.label[:, k] for k, name in enumerate(table.classes)}
     columns |= {SCORE + name: table.score[:, k] for k, name in enumerate(table.classes)}
-    if table.positive is not None and table.positive != 1:
+    if table.positive is not None and not table.assumed:
         columns["positive"] = table.classes[table.positive]
     columns |= {} if table.group is None else {"group": table.group}
     columns["split"] = table.split

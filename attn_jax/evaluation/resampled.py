@@ -4,66 +4,92 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from attn_jax.evaluation import replicates
 from attn_jax.evaluation.intervals import LEVEL, Interval, bca, percentile
 from attn_jax.evaluation.panel import Panel, Run
+from attn_jax.evaluation.standard_error import StandardError, over_both, over_patients
 from attn_jax.evaluation.weighted import Judged
 
 REPLICATES = 1000
-BY = ("patients", "seeds and patients")
 METHODS = ("percentile", "bca")
-OF_VALUES, OF_DIFFERENCES = "bca", "percentile"
-"""Which of them is shown, by how often they hold the truth in docs/coverage.md."""
+FOLD = ", fold "
+"""Between the seed and the fold in the name of a run that is one fold of several."""
+_LIMITS = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0), "brier": (0.0, 2.0), "log_loss": (0.0, np.inf)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Numbers:
     """One metric of one model, or a difference of two: for each seed its value, its replicates over patients, and its
-    values without one patient; and how often each seed is drawn when seeds are drawn, too.
+    values without one patient.
 
-    Where nothing names patients, each image is a patient.
+    `sizes` groups the seeds: what is meant is the sum over groups of the mean over the group's seeds. A model, and a
+    difference between the same seeds of two, is one group; that of models without a common seed is two, the second
+    negated. Where nothing names patients, each image is one of the `patients`. The folds of a seed, whose patients
+    differ, are one value: their mean.
     """
 
+    seeds: tuple[str, ...]
     point: Float[np.ndarray, "seeds"]
     drawn: Float[np.ndarray, "seeds replicates"]
     without: Float[np.ndarray, "seeds patients"]
-    seeds: Float[np.ndarray, "replicates seeds"]
+    patients: int
+    sizes: tuple[int, ...]
 
     @property
     def value(self) -> float:
         """Its mean over seeds; NaN where a seed's is undefined."""
-        return float(self.point.mean())
+        return float(self._weight @ self.point)
+
+    @property
+    def replicates(self) -> Float[np.ndarray, "replicates"]:
+        """The mean over seeds in each replicate of the patients."""
+        return self._weight @ self.drawn
+
+    @property
+    def _weight(self) -> np.ndarray:
+        return np.concatenate([np.full(size, 1 / size) for size in self.sizes])
 
     def minus(self, other: "Numbers") -> "Numbers":
-        """The difference to the same seeds of another model."""
-        return Numbers(self.point - other.point, self.drawn - other.drawn, self.without - other.without, self.seeds)
+        """The difference to another model: seed by seed where both have the same, or else of the means."""
+        if self.seeds == other.seeds:
+            own = (self.point - other.point, self.drawn - other.drawn, self.without - other.without)
+            return Numbers(self.seeds, *own, self.patients, self.sizes)
+        both = zip((self.point, self.drawn, self.without), (other.point, other.drawn, other.without), strict=True)
+        point, drawn, without = (np.concatenate([one, -two]) for one, two in both)
+        return Numbers(self.seeds + other.seeds, point, drawn, without, self.patients, self.sizes + other.sizes)
 
-    def of(self, rows: Int[np.ndarray, "some"], seeds: Float[np.ndarray, "replicates some"]) -> "Numbers":
-        """Some of its seeds."""
-        return Numbers(self.point[rows], self.drawn[rows], self.without[rows], seeds)
+    def of(self, seeds: tuple[str, ...]) -> "Numbers":
+        """Some of its seeds, in this order."""
+        rows = np.array([self.seeds.index(seed) for seed in seeds])
+        return Numbers(seeds, self.point[rows], self.drawn[rows], self.without[rows], self.patients, (len(seeds),))
 
-    def replicates(self, by: str) -> Float[np.ndarray, "replicates"]:
-        """The mean over seeds in each replicate: the seeds as they are (`"patients"`), or drawn, too."""
-        if by == "patients":
-            return self.drawn.mean(axis=0)
-        # A seed that was not drawn must not make the mean undefined.
-        part = np.where(self.seeds.T > 0, self.drawn, 0) * self.seeds.T
-        return part.sum(axis=0) / self.seeds.sum(axis=1)
+    def of_these_seeds(self) -> StandardError | None:
+        """The standard error over patients, seeds as they are; None where it is undefined."""
+        part = over_patients(self.drawn, self.sizes, self.patients)
+        return None if part is None else StandardError((), part, float(np.isnan(self.replicates).mean()))
 
-    def interval(self, by: str, method: str, level: float = LEVEL) -> Interval | None:
-        """The bootstrap interval of the mean over seeds; None where it does not exist."""
-        values = self.replicates(by)
+    def of_all_seeds(self) -> StandardError | None:
+        """The standard error over seeds and patients; None where it is undefined, and of single seeds."""
+        return over_both(self.point, self.drawn, self.sizes, self.patients)
+
+    def by_bootstrap(self, method: str, level: float = LEVEL) -> Interval | None:
+        """The interval over patients by percentiles or BCa (`METHODS`); None where it does not exist."""
+        values = self.replicates
         if method == "percentile":
             return percentile(values, level)
-        influence = self.without.mean(axis=0)
-        influence = influence - np.nanmean(influence) if np.isfinite(influence).any() else influence
-        if by != "patients" and len(self.point) > 1:
-            # The mean without one seed moves by this much; both kinds of influence share one scale: that of a mean.
-            spread = (self.value - self.point) / len(self.point)
-            influence = np.concatenate([influence, spread])
+        influence = self._weight @ self.without
         return bca(values, self.value, influence, level)
+
+    def intervals(self, metric: str, level: float = LEVEL) -> dict[str, Interval | None]:
+        """Those of a model's metric by name: over patients, and with several seeds also over these, by t."""
+        found = {f"patients {method}": self.by_bootstrap(method, level) for method in METHODS}
+        if len(self.seeds) > 1:
+            error = self.of_all_seeds()
+            limits = _LIMITS.get(metric, (0.0, 1.0))
+            found["seeds and patients t"] = error.interval(self.value, level, limits) if error else None
+        return found
 
 
 def resample(
@@ -71,56 +97,62 @@ def resample(
 ) -> dict[str, dict[str, Numbers]]:
     """`[model][metric]`: the metrics of `metrics.METRICS` of every run, in `count` replicates.
 
-    All models see the same replicates of the panel's patients. Where seeds are drawn, one fewer is drawn than there are
-    (Rao and Wu 1988, doi 10.1080/01621459.1988.10478591): as many would show the variance of their mean too small by
-    1 / seeds. Models with the same seeds draw the same ones.
+    All models see the same replicates of the panel's patients.
     """
     found = {}
     left_out = list(replicates.left_out(panel.cluster))
     without = left_out[-1][0].stop
+    patients = int(panel.cluster.max()) + 1
     for model, runs in panel.runs.items():
-        values: list[Mapping[str, np.ndarray]] = []
-        for run in runs.values():
+        of: dict[str, Mapping[str, tuple[np.ndarray, ...]]] = {}
+        for name, run in runs.items():
             judged = _on_panel(Judged(run.test, run.thresholds, ordinal=ordinal), run)
-            whole = {name: of[0] for name, of in judged(np.ones((1, len(panel.image_id)))).items()}
+            whole = judged(np.ones((1, len(panel.image_id))))
             drawn = replicates.judge(judged, replicates.draws(np.random.default_rng(seed), panel.cluster, count), count)
             jackknife = replicates.judge(judged, iter(left_out), without)
-            values.append({name: (whole[name], drawn[name], jackknife[name]) for name in whole})
-        draws = seed_draws(tuple(runs), count, seed)
-        found[model] = {
-            name: Numbers(
-                np.stack([of[name][0] for of in values]),
-                np.stack([of[name][1] for of in values]),
-                np.stack([of[name][2] for of in values]),
-                draws,
-            )
-            for name in values[0]
-        }
+            of[name] = {metric: (value[0], drawn[metric], jackknife[metric]) for metric, value in whole.items()}
+        names = seeds(panel, model)
+        found[model] = {metric: _by_seed(of, names, metric, patients) for metric in next(iter(of.values()))}
     return found
+
+
+def _by_seed(
+    of: Mapping[str, Mapping[str, tuple[np.ndarray, ...]]],
+    names: Mapping[str, tuple[str, ...]],
+    metric: str,
+    patients: int,
+) -> Numbers:
+    """The mean over the folds of each seed."""
+    point, drawn, without = (
+        np.stack([np.mean([of[run][metric][k] for run in folds], axis=0) for folds in names.values()]) for k in range(3)
+    )
+    return Numbers(tuple(names), point, drawn, without, patients, (len(names),))
 
 
 def _on_panel(judged: Judged, run: Run) -> replicates.Statistic:
     return lambda weights: judged(run.seen(weights))
 
 
-def seed_draws(seeds: tuple[str, ...], count: int, seed: int) -> Float[np.ndarray, "replicates seeds"]:
-    """How often each of the seeds is drawn, one fewer than there are (a single one: always)."""
-    if len(seeds) == 1:
-        return np.ones((count, 1))
-    rng = np.random.default_rng([seed, len(seeds)])
-    return rng.multinomial(len(seeds) - 1, np.full(len(seeds), 1 / len(seeds)), size=count).astype(np.float64)
+def seeds(panel: Panel, model: str) -> dict[str, tuple[str, ...]]:
+    """The names of a model's runs by seed: one, or those of its folds."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in panel.runs[model]:
+        seed = name.partition(FOLD)[0]
+        found[seed] = (*found.get(seed, ()), name)
+    return found
 
 
 def paired(
     panel: Panel, found: Mapping[str, Mapping[str, Numbers]], first: str, second: str, metric: str
 ) -> Numbers | None:
-    """First minus second over the seeds that both have; None where they share none."""
-    shared = panel.shared(first, second)
-    if not shared:
+    """First minus second over the seeds that both have, or where they share none the difference of their means.
+
+    Folds must be the same in both; None where models share no seed and were judged on parts of the images.
+    """
+    one, two = (seeds(panel, model) for model in (first, second))
+    shared = tuple(seed for seed, folds in one.items() if set(two.get(seed, ())) == set(folds))
+    if shared:
+        return found[first][metric].of(shared).minus(found[second][metric].of(shared))
+    if any(run.rows is not None for model in (first, second) for run in panel.runs[model].values()):
         return None
-    sides = []
-    for model in (first, second):
-        numbers, names = found[model][metric], list(panel.runs[model])
-        draws = seed_draws(shared, len(numbers.seeds), 0)
-        sides.append(numbers.of(np.array([names.index(seed) for seed in shared]), draws))
-    return sides[0].minus(sides[1])
+    return found[first][metric].minus(found[second][metric])

@@ -124,8 +124,9 @@ def _weighted(error: np.ndarray, weights: np.ndarray, first: np.ndarray) -> np.n
     """
     total = weights.sum(axis=1, keepdims=True)
     scaled = weights * (weights.shape[1] / np.where(total > 0, total, np.nan))
-    images = np.add.reduceat(scaled, first, axis=1)
-    loss = np.add.reduceat(scaled * error, first, axis=1)
+    images, loss = scaled, scaled * error
+    if len(first) < len(error):
+        images, loss = (np.add.reduceat(of, first, axis=1) for of in (images, loss))
     kept = np.cumsum(images, axis=1)
     mean = loss / np.where(images > 0, images, 1)
     before = np.cumsum(loss, axis=1) - loss - (kept - images) * mean

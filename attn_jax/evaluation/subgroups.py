@@ -1,51 +1,71 @@
 """The same numbers on parts of the test images: by sex, site, view, or whatever a column of the table says."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from attn_jax.errors import UserError, did_you_mean
-from attn_jax.evaluation import replicates
-from attn_jax.evaluation.intervals import LEVEL, Interval, percentile
+from attn_jax.evaluation import exchange, replicates
+from attn_jax.evaluation.intervals import LEVEL, Interval, bca
 from attn_jax.evaluation.panel import Panel, Run
-from attn_jax.evaluation.weighted import Judged
+from attn_jax.evaluation.weighted import RANKING, Judged, Ranking
 
 MOST_GROUPS = 12
-FEWEST_IMAGES = 10
+FEWEST_PATIENTS = 10
+FEWEST_FOR_INTERVAL = 20
 UNKNOWN = "unknown"
+# Most studies show no gap; these are told apart by the first of the permutations (Besag & Clifford 1991).
+_FIRST, _ALL, _ENOUGH = 99, 999, 10
+_AT_ONCE = 1 << 20
 
 
 class Subgroup(NamedTuple):
-    """The mean over seeds on one part of the images (None where it is undefined), and its interval over patients."""
+    """The mean over seeds on one part of the images (None where it is undefined), and its BCa interval over patients.
+
+    `fewest` is how many patients have an image of the rarest label; with fewer than `FEWEST_FOR_INTERVAL` the interval
+    is too narrow, and `caution` says so.
+    """
 
     name: str
     images: int
     positives: int | None
+    fewest: int
     value: float | None
     interval: Interval | None
+    caution: str = ""
 
 
 class Subgroups(NamedTuple):
-    """One model by one column: the groups, the worst of them, and the gap between best and worst with its interval.
+    """One model by one column: the groups, the worst of them, and the gap between best and worst.
 
-    Groups of fewer than `FEWEST_IMAGES` images, and those with an undefined value, are neither best nor worst. The
-    gap's interval is that of the difference between the two groups that were the best and the worst in the data.
+    Groups with fewer than `FEWEST_PATIENTS` patients of some label, and those with an undefined value, are neither best
+    nor worst. A gap between the best and the worst is above 0 by chance: `p` is the share of permutations with one as
+    large, in which patients of the same labels exchange their groups. `adjusted` is Holm's over the model's columns.
     """
 
     column: str
     groups: tuple[Subgroup, ...]
     worst: str | None
     gap: float | None
-    gap_interval: Interval | None
+    p: float | None
+    adjusted: float | None = None
+    reason: str = ""
 
 
 def columns(panel: Panel) -> tuple[str, ...]:
     """The columns that part the images into 2 to `MOST_GROUPS` groups."""
-    if panel.columns is None:
-        return ()
-    return tuple(str(name) for name in panel.columns if 2 <= panel.columns[name].nunique() <= MOST_GROUPS)
+    return tuple(name for name, count in _counts(panel) if 2 <= count <= MOST_GROUPS)
+
+
+def passed_over(panel: Panel) -> tuple[tuple[str, int], ...]:
+    """The columns that have too many values to be groups, and how many."""
+    return tuple((name, count) for name, count in _counts(panel) if count > MOST_GROUPS)
+
+
+def _counts(panel: Panel) -> list[tuple[str, int]]:
+    return [] if panel.columns is None else [(str(n), int(panel.columns[n].nunique())) for n in panel.columns]
 
 
 def by_column(
@@ -61,64 +81,103 @@ def by_column(
 ) -> Subgroups:
     """A metric of a model on each group of a column; an empty cell is the group `unknown`.
 
-    Groups are drawn together, so that patients with images in several groups tie these.
-
     Raises:
         UserError: no such column, or it has too many values.
     """
     names = _values(panel, column)
-    kinds = sorted(set(names.tolist()))
+    kinds, at = np.unique(names, return_inverse=True)
     if len(kinds) > MOST_GROUPS:
         raise UserError(f"column {column!r} has {len(kinds)} values; subgroups are for {MOST_GROUPS} at most")
-    rows = [names == kind for kind in kinds]
-    points, drawn = [], []
-    for of in rows:
-        whole, replicated = _judged(panel, model, metric, of, count, seed)
-        points.append(whole)
-        drawn.append(replicated)
-    groups = tuple(
-        Subgroup(
-            kind, int(of.sum()), _positives(panel, of), None if np.isnan(point) else point, percentile(values, level)
-        )
-        for kind, of, point, values in zip(kinds, rows, points, drawn, strict=True)
-    )
-    able = [k for k, group in enumerate(groups) if group.value is not None and group.images >= FEWEST_IMAGES]
+    groups = []
+    for k, kind in enumerate(kinds.tolist()):
+        rows = at == k
+        point, interval = _judged(panel, model, metric, rows, level, count, seed)
+        fewest, patients = _fewest(panel, rows), "images" if panel.patients is None else "patients"
+        caution = ""
+        if interval is not None and fewest < FEWEST_FOR_INTERVAL:
+            caution = f"fewer than {FEWEST_FOR_INTERVAL} {patients} of some label: the interval is too narrow"
+        value = None if np.isnan(point) else point
+        positives = int((panel.label[rows] == panel.first.positive).sum()) if panel.first.binary else None
+        groups.append(Subgroup(kind, int(rows.sum()), positives, fewest, value, interval, caution))
+    able = [k for k, group in enumerate(groups) if group.value is not None and group.fewest >= FEWEST_PATIENTS]
     if len(able) < 2:
-        return Subgroups(column, groups, None, None, None)
-    ordered = sorted(able, key=lambda k: points[k], reverse=lower_is_better)
-    worst, best = ordered[0], ordered[-1]
-    gap = abs(points[best] - points[worst])
-    between = (drawn[best] - drawn[worst]) * (-1 if lower_is_better else 1)
-    return Subgroups(column, groups, kinds[worst], gap, percentile(between, level))
+        reason = f"fewer than two groups with {FEWEST_PATIENTS} patients of each label"
+        return Subgroups(column, tuple(groups), None, None, None, reason=reason)
+    values = np.array([groups[k].value for k in able], dtype=np.float64)
+    worst = able[int(values.argmax() if lower_is_better else values.argmin())]
+    gap = float(np.ptp(values))
+    p = _permuted(panel, model, metric, at, able, gap, seed)
+    return Subgroups(column, tuple(groups), groups[worst].name, gap, p)
 
 
 def _values(panel: Panel, column: str) -> np.ndarray:
     known: Sequence[str] = [] if panel.columns is None else [str(name) for name in panel.columns]
     if panel.columns is None or column not in known:
         raise UserError(f"no column {column!r} in the predictions.{did_you_mean(column, known)}")
-    values = panel.columns[column].astype(str).to_numpy()
+    values = panel.columns[column].astype(str).to_numpy(dtype=str)
     return np.where(values == "", UNKNOWN, values)
 
 
-def _positives(panel: Panel, rows: Bool[np.ndarray, "images"]) -> int | None:
-    return int((panel.label[rows] == panel.first.positive).sum()) if panel.first.binary else None
-
-
-def _some(
-    weighted: Iterator[tuple[slice, np.ndarray]], run: Run, rows: Bool[np.ndarray, "judged"]
-) -> Iterator[tuple[slice, np.ndarray]]:
-    return ((at, run.seen(weights)[:, rows]) for at, weights in weighted)
+def _fewest(panel: Panel, rows: Bool[np.ndarray, "images"]) -> int:
+    """Patients with an image of the label that the fewest have; of findings, all patients."""
+    if panel.first.kind != "single":
+        return len(np.unique(panel.cluster[rows]))
+    labels = range(len(panel.first.classes))
+    return min(len(np.unique(panel.cluster[rows & (panel.label == label)])) for label in labels)
 
 
 def _judged(
-    panel: Panel, model: str, metric: str, rows: Bool[np.ndarray, "images"], count: int, seed: int
-) -> tuple[float, np.ndarray]:
-    """The mean over seeds on some images, and in replicates of all the panel's patients."""
-    points, drawn = [], []
+    panel: Panel, model: str, metric: str, rows: Bool[np.ndarray, "images"], level: float, count: int, seed: int
+) -> tuple[float, Interval | None]:
+    """The mean over seeds on some images, and its interval in replicates of the patients who have one."""
+    points, drawn, without = [], [], []
+    cluster = np.unique(panel.cluster[rows], return_inverse=True)[1]
+    inside = np.cumsum(rows) - 1
+    left_out = list(replicates.left_out(cluster))
     for run in panel.runs[model].values():
         own = run.seen(rows)
-        judged = Judged(run.test.rows(own), run.thresholds)
+        at = inside[run.seen(np.arange(len(rows)))[own]]
+        judged = _metric(run, own, metric)
         points.append(float(judged(np.ones((1, int(own.sum()))))[metric][0]))
-        weights = replicates.draws(np.random.default_rng(seed), panel.cluster, count)
-        drawn.append(replicates.judge(judged, _some(weights, run, own), count)[metric])
-    return float(np.mean(points)), np.mean(drawn, axis=0)
+        weights = replicates.draws(np.random.default_rng(seed), cluster, count)
+        drawn.append(replicates.judge(judged, ((s, of[:, at]) for s, of in weights), count)[metric])
+        jackknife = ((s, of[:, at]) for s, of in left_out)
+        without.append(replicates.judge(judged, jackknife, left_out[-1][0].stop)[metric])
+    point = float(np.mean(points))
+    found = bca(np.mean(drawn, axis=0), point, np.mean(without, axis=0), level)
+    return point, found if found is not None and found.high > found.low else None
+
+
+def _metric(run: Run, rows: Bool[np.ndarray, "judged"], metric: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """One metric of some images under weights; of two classes the ranking alone where no more is asked."""
+    test = run.test.rows(rows)
+    if metric in RANKING and test.binary:
+        return Ranking(*next(iter(test.outcomes().values())))
+    return Judged(test, run.thresholds)
+
+
+def _permuted(
+    panel: Panel, model: str, metric: str, group: Int[np.ndarray, "images"], able: list[int], gap: float, seed: int
+) -> float:
+    """The share of permutations with a gap as large, the data's own among them; 999, or 99 where ten of these have."""
+    rng = np.random.default_rng(seed)
+    shuffle = exchange.Exchange(panel.cluster, panel.label if panel.first.kind == "single" else None, group)
+    runs = list(panel.runs[model].values())
+    judges = [_metric(run, np.ones(len(run.test), bool), metric) for run in runs]
+
+    def hits(number: int) -> int:
+        step = max(1, _AT_ONCE // len(group))
+        return sum(some(min(step, number - start)) for start in range(0, number, step))
+
+    def some(number: int) -> int:
+        groups = shuffle(rng, number)
+        means = []
+        for weights in ((groups == k).astype(np.float64) for k in able):
+            each = [judge(run.seen(weights))[metric] for run, judge in zip(runs, judges, strict=True)]
+            means.append(np.mean(each, axis=0))
+        return int((~(np.ptp(means, axis=0) < gap - 1e-12)).sum())
+
+    first = hits(_FIRST)
+    if first >= _ENOUGH:
+        return (first + 1) / (_FIRST + 1)
+    return (first + hits(_ALL - _FIRST) + 1) / (_ALL + 1)

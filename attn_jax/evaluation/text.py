@@ -1,12 +1,12 @@
 """Evidence as plain text for a terminal: effects first, then intervals, then tests."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from attn_jax.evaluation import shown
 from attn_jax.evaluation.across import Across
 from attn_jax.evaluation.comparing import Contest
 from attn_jax.evaluation.evidence import OnDataset, Settings, ranked
 from attn_jax.evaluation.intervals import Interval
-from attn_jax.evaluation.resampled import BY, OF_DIFFERENCES, OF_VALUES
 
 SHOWN = ("auc", "average_precision", "accuracy", "sensitivity", "specificity", "brier", "ece")
 
@@ -20,31 +20,44 @@ def lines(found: OnDataset, settings: Settings) -> Iterator[str]:
     yield from (f"  note: {line}" for line in found.cautions)
     yield ""
     order = ranked(found.models, settings.metric)
-    several = any(len(model.seeds) > 1 for model in found.models.values())
-    by = BY[several]
-    rows = [["model", "seeds", *SHOWN, "letters"]]
+    metrics = (settings.metric, *(metric for metric in SHOWN if metric != settings.metric))
+    rows = [["model", "seeds", *metrics, *(["letters"] if len(order) > 1 else [])]]
+    methods: dict[str, None] = {}
     for name in order:
-        model = found.models[name]
-        values = [
-            _interval(model.metrics[metric].value, model.metrics[metric].intervals.get(f"{by} {OF_VALUES}"))
-            for metric in SHOWN
-        ]
-        rows.append([name, str(len(model.seeds)), *values, found.letters[name]])
+        model, values = found.models[name], []
+        for metric in metrics:
+            of = model.metrics[metric]
+            method, interval = shown.of_value(of, metric, len(model.seeds) > 1)
+            methods |= {method: None} if interval else {}
+            values.append(_interval(of.value, interval))
+        rows.append([name, str(len(model.seeds)), *values, *([found.letters[name] or "-"] if len(order) > 1 else [])])
     yield from _table(rows)
-    yield f"  Means over seeds with {settings.level:.0%} bootstrap intervals over {by}."
-    yield f"  Models that share a letter do not differ in {settings.metric} (Holm over all pairs)."
+    yield f"  Means over seeds with {settings.level:.0%} intervals: {_methods(found, methods)}."
+    yield from (f"  {metric.upper()}: {shown.WITHOUT[metric]}." for metric in metrics if metric in shown.WITHOUT)
+    if len(order) > 1:
+        yield (
+            f"  Models that share a letter are not told apart in {settings.metric} (Holm over all pairs), which is not"
+            " equivalence."
+        )
     yield ""
     if found.contests:
-        yield from _contests(found, settings, f"{by} {OF_DIFFERENCES}")
+        yield from _contests(found, settings)
 
 
-def _contests(found: OnDataset, settings: Settings, kind: str) -> Iterator[str]:
+def _methods(found: OnDataset, names: Iterable[str]) -> str:
+    """What intervals are over, and how they are made; without named patients each image is one."""
+    words = [name.replace("patients", "images") if found.patients is None else name for name in names]
+    return ", ".join(f"over {word}" if "images" in word or "patients" in word else word for word in words) or "none"
+
+
+def _contests(found: OnDataset, settings: Settings) -> Iterator[str]:
     names = [test.name for test in found.contests[0].tests]
     rows = [[f"{settings.metric} less {found.baseline}", "difference", *names, "verdict"]]
     for contest in found.contests:
         effect = contest.effects[settings.metric]
         verdict = contest.equivalence.verdict if contest.equivalence else effect.reason
-        rows.append([contest.first, _interval(effect.value, effect.intervals.get(kind), "+"), *_p(contest), verdict])
+        name = f"{contest.first} (seeds unpaired)" if effect.unpaired else contest.first
+        rows.append([name, _interval(effect.value, shown.of_difference(effect)[1], "+"), *_p(contest), verdict])
     yield from _table(rows)
     yield f"  p adjusted by Holm over {len(found.contests)} comparisons; margin of equivalence {settings.margin:g}."
     reasons = dict.fromkeys(f"{test.name}: {test.reason}" for of in found.contests for test in of.tests if test.reason)
@@ -62,12 +75,14 @@ def across_lines(found: Across, settings: Settings) -> Iterator[str]:
         yield f"  Iman and Davenport's F: p {friedman.f_p:.4f}; critical difference {nemenyi.critical_difference:.2f}"
     else:
         yield f"  no test over data sets: {friedman.undefined.get('f', nemenyi.reason)}"
-    rows = [["expected difference", "mean", "next data set", "P worse", "P equivalent", "P better"]]
+    heads = ["mean", "next data set", "P worse", "P equivalent", "P better", "under other priors"]
+    rows = [[f"expected difference to {found.reference}", *heads]]
     for name, of in found.posteriors.items():
         if of.mu is not None and of.new is not None and of.new_rope is not None:
             shares = [f"{share:.2f}" for share in of.new_rope]
             spans = [f"{s.mean:+.3f} ({s.low:+.3f} to {s.high:+.3f})" for s in (of.mu, of.new)]
-            rows.append([name, *spans, *shares])
+            better = [chance.right for chance in found.chances[name].values()]
+            rows.append([name, *spans, *shares, f"{min(better):.2f} to {max(better):.2f}"])
     yield from _table(rows) if len(rows) > 1 else ()
 
 

@@ -3,7 +3,7 @@
 With all weights 1 they are those of `metrics.evaluate`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -29,7 +29,9 @@ class Ranking:
         self.first = None if len(first) == len(score) else first
 
     def __call__(self, weights: Weights) -> Values:
-        """`auc` and `average_precision`, NaN where only one kind of image was drawn."""
+        """`auc` and `average_precision`, NaN where only one kind of image was drawn, or none."""
+        if not len(self.order):
+            return {metric: np.full(len(weights), np.nan) for metric in RANKING}
         drawn = weights[:, self.order]
         new_hits = drawn * self.positive
         if self.first is not None:
@@ -119,12 +121,25 @@ class Judged:
         if self.kind == "single" and not self.binary:
             self.classes = _Classes(test, ordinal=ordinal)
             assert count == len(self.questions)
+        # Which findings have each metric on all images: a mean over others would be another number.
+        self.findings: dict[str, list[int]] = {}
+        if self.kind == "multilabel":
+            whole = [question(np.ones((1, len(test.label[known])))) for known, question in self.questions]
+            self.findings = {m: [k for k, of in enumerate(whole) if not np.isnan(of[m][0])] for m in whole[0]}
 
     def __call__(self, weights: Weights) -> Values:
-        """Each metric of `metrics.METRICS`, NaN where it is undefined."""
+        """Each metric of `metrics.METRICS`, NaN where it is undefined.
+
+        The mean over findings is over those that have the metric on all images; a replicate in which one of these has
+        lost it (no positive was drawn) is undefined.
+        """
         each = [question(weights[:, known]) for known, question in self.questions]
         if self.kind == "multilabel":
-            return {metric: _mean_of_known([values[metric] for values in each]) for metric in each[0]}
+            nothing = np.full(len(weights), np.nan)
+            return {
+                metric: np.mean([each[k][metric] for k in known], axis=0) if known else nothing
+                for metric, known in self.findings.items()
+            }
         if self.binary:
             return each[0]
         macro = {metric: np.mean([values[metric] for values in each], axis=0) for metric in _MACRO}
@@ -175,9 +190,3 @@ class _Classes:
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
-
-
-def _mean_of_known(values: Sequence[np.ndarray]) -> np.ndarray:
-    stacked = np.stack(values)
-    known = ~np.isnan(stacked)
-    return _ratio(np.where(known, stacked, 0).sum(axis=0), known.sum(axis=0).astype(np.float64))

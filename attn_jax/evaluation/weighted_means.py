@@ -20,11 +20,21 @@ class Means(NamedTuple):
 
         No interval where fewer than two patients could be drawn.
         """
+        means = self._over(columns)
+        return float(means[0]), percentile(means[1:])
+
+    def difference(
+        self, columns: Int[np.ndarray, "some"], others: Int[np.ndarray, "others"]
+    ) -> tuple[float, Interval | None]:
+        """The same of the mean over some columns less that over others, in each replicate of the same patients."""
+        means = self._over(columns) - self._over(others)
+        return float(means[0]), percentile(means[1:])
+
+    def _over(self, columns: Int[np.ndarray, "some"]) -> Float[np.ndarray, "1+replicates"]:
         of = np.vstack([self.point[columns], self.drawn[:, columns]])
         known = ~np.isnan(of)
         count = known.sum(axis=1)
-        means = np.where(count > 0, np.where(known, of, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
-        return float(means[0]), percentile(means[1:])
+        return np.where(count > 0, np.where(known, of, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
 def weighted_means(

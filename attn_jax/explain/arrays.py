@@ -18,6 +18,11 @@ def rows(
     return maps.reshape(len(maps), -1), masks.reshape(len(masks), -1)
 
 
+def finite(maps: Real[np.ndarray, "B *space"]) -> Bool[np.ndarray, "B"]:
+    """Which maps have neither NaN nor an infinity."""
+    return np.isfinite(maps).all(axis=tuple(range(1, np.ndim(maps))))
+
+
 def stretched(maps: Real[np.ndarray, "B *space"]) -> Float[np.ndarray, "B *space"]:
     """Each map in float64 from 0 at its lowest to 1 at its highest value.
 

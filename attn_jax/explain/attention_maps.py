@@ -21,21 +21,12 @@ def attention_maps(model: nn.Module, variables: Any, images: Float[Array, "B *sp
     Kinds are `"channel"`, `"spatial"`, `"full"`, `"token"` and `"branch"`, as each mechanism says; where one sows
     several maps of a kind, the second is `"spatial 2"` and so on.
     """
-    found: dict[str, dict[str, Array]] = {}
-    for path, sown in flatten_dict(_sown(model, variables, images)).items():
-        maps = found.setdefault("/".join(path[:-1]), {})
-        maps |= {_numbered(path[-1], i): map for i, map in enumerate(sown)}
-    return found
-
-
-def _numbered(kind: str, before: int) -> str:
-    return f"{kind} {before + 1}" if before else kind
+    return _attention_maps(model, variables, images)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _sown(model: nn.Module, variables: Any, images: Array) -> Any:
-    _, state = model.apply(variables, images, train=False, mutable=["attention"])
-    return state.get("attention", {})
+def _attention_maps(model: nn.Module, variables: Any, images: Array) -> dict[str, dict[str, Array]]:
+    return looked(model, variables, images)[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,16 +65,28 @@ def attention_pictures(
     drawn = AttentionPictures({}, {})
     for path, kinds in attention_maps(model, variables, images).items():
         for kind, sown in kinds.items():
-            if kind.startswith(("spatial", "full")):
-                placed = sown if kind.startswith("spatial") else sown.mean(-1)
-            elif (layout := layouts.get((path, kind))) is not None:
-                placed = received(lay_out(sown, layout), size, query)
-            else:
+            placed = over_space(kind, sown, layouts.get((path, kind)), size, query)
+            if placed is None:
                 drawn.values.setdefault(path, {})[kind] = sown
-                continue
-            resized = jax.image.resize(placed.astype(jnp.float32), (len(sown), *size), "linear")
-            drawn.over_image.setdefault(path, {})[kind] = resized
+            else:
+                resized = jax.image.resize(placed.astype(jnp.float32), (len(sown), *size), "linear")
+                drawn.over_image.setdefault(path, {})[kind] = resized
     return drawn
+
+
+def over_space(
+    kind: str,
+    map: Float[Array, "B *map"],
+    layout: Layout | None,
+    size: Sequence[int],
+    query: Sequence[int] | None = None,
+) -> Float[Array, "B *inner"] | None:
+    """A map of a mechanism as it lies over an image of `size`, of its own size; None where it has no place there."""
+    if kind.startswith("spatial"):
+        return map
+    if kind.startswith("full"):
+        return map.mean(-1)
+    return None if layout is None else received(lay_out(map, layout), size, query)
 
 
 def lay_out(map: Float[Array, "B K N M"], layout: Layout) -> Float[Array, "B K *queries_and_space"]:
@@ -103,9 +106,14 @@ def received(
     return tokens[(slice(None), *places)]
 
 
-def _layouts(model: nn.Module, variables: Any, images: Array) -> dict[tuple[str, str], Layout | None]:
-    """How each mechanism says its maps lie in the image, by their kinds; nothing is computed."""
-    found: dict[tuple[str, str], Layout | None] = {}
+Layouts = dict[tuple[str, str], Layout | None]
+
+
+def looked(
+    model: nn.Module, variables: Any, images: Float[Array, "B *space C"]
+) -> tuple[dict[str, dict[str, Array]], Layouts]:
+    """`attention_maps` in the order of their calls, not compiled, and how each lies in the image, as far as it says."""
+    layouts: Layouts = {}
 
     def tap(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         if context.method_name == "look" and isinstance(context.module, Mechanism):
@@ -113,9 +121,35 @@ def _layouts(model: nn.Module, variables: Any, images: Array) -> dict[tuple[str,
         return call(*args, **kwargs)
 
     def note(path: str, kind: str, map: Array, layout: Layout | None = None) -> None:
-        before = sum(other.partition(" ")[0] == kind for known, other in found if known == path)
-        found[path, _numbered(kind, before)] = layout
+        before = sum(other.partition(" ")[0] == kind for known, other in layouts if known == path)
+        layouts[path, _numbered(kind, before)] = layout
 
     with nn.intercept_methods(tap):
-        jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, images)
+        _, state = model.apply(variables, images, train=False, mutable=["attention"])
+    found: dict[str, dict[str, Array]] = {}
+    for path, sown in flatten_dict(state.get("attention", {})).items():
+        maps = found.setdefault("/".join(path[:-1]), {})
+        maps |= {_numbered(path[-1], i): map for i, map in enumerate(sown)}
+    return found, layouts
+
+
+def _numbered(kind: str, before: int) -> str:
+    return f"{kind} {before + 1}" if before else kind
+
+
+def _layouts(model: nn.Module, variables: Any, images: Array) -> Layouts:
+    """How each map lies in the image; nothing is computed."""
+    leaves, tree = jax.tree.flatten((variables, images))
+    return _layouts_of(model, tree, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves))
+
+
+@functools.lru_cache(maxsize=32)
+def _layouts_of(model: nn.Module, tree: jax.tree_util.PyTreeDef, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Layouts:
+    # The compiled `attention_maps` runs through the network's code once, and can tell of layouts only then.
+    found: Layouts = {}
+
+    def trace(variables: Any, images: Array) -> None:
+        found.update(looked(model, variables, images)[1])
+
+    jax.eval_shape(trace, *jax.tree.unflatten(tree, leaves))
     return found

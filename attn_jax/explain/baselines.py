@@ -14,9 +14,9 @@ SHARE = 0.25
 
 
 def know_nothing(images: Real[np.ndarray, "B *space C"], seed: int = 0) -> dict[str, Float[np.ndarray, "B *space"]]:
-    """All that know nothing, by name: `"centre"`, `"edges"`, `"random"` and `"constant"`."""
+    """All that know nothing, by name: `"centre"`, `"edges"` and `"random"`."""
     shape = images.shape[:-1]
-    return {"centre": centre(shape), "edges": edges(images), "random": noise(shape, seed), "constant": constant(shape)}
+    return {"centre": centre(shape), "edges": edges(images), "random": noise(shape, seed)}
 
 
 def centre(shape: Sequence[int], share: float = SHARE) -> Float[np.ndarray, "B *space"]:
@@ -48,11 +48,6 @@ def edges(images: Real[np.ndarray, "B *space C"]) -> Float[np.ndarray, "B *space
 def noise(shape: Sequence[int], seed: int = 0) -> Float[np.ndarray, "B *space"]:
     """Independent uniform random numbers in [0, 1) at every pixel of `shape` [B, *space]."""
     return np.random.default_rng(seed).random(tuple(shape))
-
-
-def constant(shape: Sequence[int]) -> Float[np.ndarray, "B *space"]:
-    """1 everywhere: what a measure gives for the size of the masks alone, or NaN where it needs a map that differs."""
-    return np.ones(tuple(shape))
 
 
 def segmentation(masks: Shaped[np.ndarray, "B *space"]) -> Float[np.ndarray, "B *space"]:

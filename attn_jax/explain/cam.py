@@ -28,13 +28,14 @@ def grad_cam_map(activations: Features, gradients: Features) -> Map:
 def grad_cam_plus_plus_map(activations: Features, gradients: Features) -> Map:
     """Grad-CAM++ (arXiv 1710.11063): channels weighted by their positive gradients, each times its alpha.
 
-    Alpha is equation 19, the score being the exponential of the logit, with 1e-6 added to its denominator.
+    Alpha is equation 19, the score being the exponential of the logit: with the gradient's square cancelled it is
+    1 / (2 + gradient times the channel's sum of activations). pytorch-grad-cam adds 1e-6 to the denominator before that
+    square is cancelled, so that its channels of small gradients count less than the equation says.
     """
     space = _space(gradients)
-    square = gradients**2
-    denominator = 2 * square + activations.sum(axis=space, keepdims=True) * square * gradients + 1e-6
-    alphas = jnp.where(gradients > 0, square / denominator, 0)
-    return weighted(activations, (alphas * gradients).sum(axis=space))
+    denominator = 2 + activations.sum(axis=space, keepdims=True) * gradients
+    counts = (gradients > 0) & (denominator != 0)
+    return weighted(activations, jnp.where(counts, gradients / jnp.where(counts, denominator, 1), 0).sum(axis=space))
 
 
 def hires_cam_map(activations: Features, gradients: Features) -> Map:

@@ -2,10 +2,10 @@
 
 Petsiuk et al. 2018, RISE, arXiv 1806.07421. Pixels are taken from the highest to the lowest value of the
 map, those of equal value in a seeded random order that is the same for all images. So a result does not depend on the
-images beside it. A constant map orders nothing and has NaN.
+images beside it, and a constant map has what that order is worth. NaN where a map is not finite.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +13,10 @@ from jaxtyping import Bool, Float, Int, Real
 from scipy import ndimage
 
 from attn_jax.errors import UserError
+from attn_jax.explain.arrays import finite
 
-STEPS = 50
+# Lesions are small: most of what happens does so while the first pixels change.
+SHARES = (0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.75, 1)
 BATCH = 128
 # RISE blurs images of 224 pixels with a standard deviation of 5, cut off at 11 pixels; ours is not cut off.
 BLUR = 5 / 224
@@ -23,11 +25,11 @@ Predict = Callable[[Images], Any]
 
 
 class Curve(NamedTuple):
-    """What the network gives after each step, `share` of the pixels being changed, and the area below (trapezoids)."""
+    """What the network gives where `share` of the pixels is changed, and the area below it (trapezoids)."""
 
     auc: Float[np.ndarray, "B"]
-    scores: Float[np.ndarray, "B steps+1"]
-    share: Float[np.ndarray, "steps+1"]
+    scores: Float[np.ndarray, "B shares"]
+    share: Float[np.ndarray, "shares"]
 
 
 def deletion(
@@ -35,7 +37,7 @@ def deletion(
     images: Float[np.ndarray, "B *space C"],
     maps: Real[np.ndarray, "B *space"],
     *,
-    steps: int = STEPS,
+    shares: Sequence[float] = SHARES,
     fill: str = "zeros",
     seed: int = 0,
     batch: int = BATCH,
@@ -47,13 +49,14 @@ def deletion(
             of the target [M]. Images with another target need another call.
         images: 2-D or 3-D, normalised.
         maps: of the images' size; only the order of their pixels counts.
-        steps: how many equal steps there are, to the nearest pixel.
+        shares: of the pixels that are changed when the network is asked, rising from 0 to 1; each is taken to the
+            nearest pixel. `np.linspace(0, 1, n + 1)` makes n equal steps.
         fill: what a pixel becomes, `"zeros"` (after normalisation, the data's mean) or the `"mean"` of its image.
         seed: of the order of equal pixels.
         batch: images in one call of `predict`.
 
     Raises:
-        UserError: `fill` or `steps` is impossible.
+        UserError: `fill` or `shares` is impossible.
         ValueError: images and maps differ in size, or `predict` does not give one number an image.
     """
     if fill not in ("zeros", "mean"):
@@ -62,7 +65,7 @@ def deletion(
     empty = (
         np.zeros_like(images) if fill == "zeros" else np.broadcast_to(images.mean(space, keepdims=True), images.shape)
     )
-    return _curve(predict, images, empty, maps, steps, seed, batch)
+    return _curve(predict, images, empty, maps, shares, seed, batch)
 
 
 def insertion(
@@ -70,7 +73,7 @@ def insertion(
     images: Float[np.ndarray, "B *space C"],
     maps: Real[np.ndarray, "B *space"],
     *,
-    steps: int = STEPS,
+    shares: Sequence[float] = SHARES,
     blur: float = BLUR,
     seed: int = 0,
     batch: int = BATCH,
@@ -83,7 +86,7 @@ def insertion(
     axes = tuple(range(1, images.ndim - 1))
     sigma = [blur * images.shape[axis] for axis in axes]
     blurred = ndimage.gaussian_filter(images, sigma, axes=axes)
-    return _curve(predict, blurred, images, maps, steps, seed, batch)
+    return _curve(predict, blurred, images, maps, shares, seed, batch)
 
 
 def removal_rank(maps: Real[np.ndarray, "B *space"], seed: int = 0) -> Int[np.ndarray, "B *space"]:
@@ -97,9 +100,9 @@ def removal_rank(maps: Real[np.ndarray, "B *space"], seed: int = 0) -> Int[np.nd
 
 
 def orders(maps: Real[np.ndarray, "B *space"]) -> Bool[np.ndarray, "B"]:
-    """Whether each map puts its pixels in an order: it is finite, and not constant."""
+    """Whether each map puts its pixels in an order of its own: it is finite, and not constant."""
     flat = np.reshape(maps, (len(maps), -1))
-    return np.isfinite(flat).all(axis=1) & (flat != flat[:, :1]).any(axis=1)
+    return finite(maps) & (flat != flat[:, :1]).any(axis=1)
 
 
 def predicted(
@@ -135,21 +138,22 @@ def of_one_size(images: Float[np.ndarray, "B *space C"], maps: Real[np.ndarray, 
 
 
 def _curve(
-    predict: Predict, before: Images, after: Images, maps: np.ndarray, steps: int, seed: int, batch: int
+    predict: Predict, before: Images, after: Images, maps: np.ndarray, shares: Sequence[float], seed: int, batch: int
 ) -> Curve:
     of_one_size(before, maps)
+    wanted = np.asarray(shares, dtype=np.float64)
+    if wanted.ndim != 1 or len(wanted) < 2 or (wanted[0], wanted[-1]) != (0, 1) or not (np.diff(wanted) > 0).all():
+        raise UserError(f"shares={wanted.tolist()} do not rise from 0 to 1")
     pixels = int(np.prod(maps.shape[1:]))
-    if not 1 <= steps <= pixels:
-        raise UserError(f"steps={steps} is not between 1 and the {pixels} pixels of a map")
-    changed = np.rint(np.linspace(0, pixels, steps + 1)).astype(np.intp)
+    changed = np.rint(wanted * pixels).astype(np.intp)
     rank = removal_rank(maps, seed)[..., None]
 
-    def at_step(numbers: Int[np.ndarray, "n"]) -> Images:
-        image, step = np.divmod(numbers, steps + 1)
-        limit = changed[step].reshape(-1, *[1] * (before.ndim - 1))
+    def at_share(numbers: Int[np.ndarray, "n"]) -> Images:
+        image, which = np.divmod(numbers, len(changed))
+        limit = changed[which].reshape(-1, *[1] * (before.ndim - 1))
         return np.where(rank[image] < limit, after[image], before[image])
 
-    scores = predicted(predict, at_step, len(maps) * (steps + 1), batch).reshape(len(maps), steps + 1)
-    scores[~orders(maps)] = np.nan
+    scores = predicted(predict, at_share, len(maps) * len(changed), batch).reshape(len(maps), len(changed))
+    scores[~finite(maps)] = np.nan
     share = changed / pixels
     return Curve(np.trapezoid(scores, share, axis=1), scores, share)

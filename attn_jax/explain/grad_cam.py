@@ -42,7 +42,8 @@ def grad_cam(
 def to_image(maps: Float[Array | np.ndarray, "B *inner"], size: Sequence[int]) -> Float[Array, "B *space"]:
     """Maps for people: each stretched to [0, 1] (a constant one is 0 all over), then resized linearly to `size`.
 
-    Pixel centres lie at halves, so that a map covers the image from edge to edge.
+    A map that is not finite becomes NaN all over. Pixel centres lie at halves, so that a map covers the image from edge
+    to edge.
     """
     return _to_image(jnp.asarray(maps, jnp.float32), tuple(size))
 
@@ -52,5 +53,6 @@ def _to_image(maps: Array, size: tuple[int, ...]) -> Array:
     space = tuple(range(1, maps.ndim))
     low = maps.min(axis=space, keepdims=True)
     spread = maps.max(axis=space, keepdims=True) - low
-    stretched = jnp.where(spread > 0, (maps - low) / jnp.where(spread > 0, spread, 1), 0)
+    scale = jnp.where(jnp.isfinite(spread), jnp.where(spread > 0, spread, 1), jnp.nan)
+    stretched = (maps - low) / scale
     return jnp.clip(jax.image.resize(stretched, (len(maps), *size), "linear"), 0, 1)

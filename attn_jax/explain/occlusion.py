@@ -38,10 +38,14 @@ def occlusion(
         at_once: covered images in one pass, which bounds the memory; one place of the whole batch at least.
 
     Raises:
-        UserError: `stride` is not in 1 to `patch`, so that pixels would stay uncovered.
+        UserError: `stride` is not in 1 to `patch`, so that pixels would stay uncovered; or the patch covers the whole
+            image, so that the map would be constant.
     """
     if not 1 <= stride <= patch:
         raise UserError(f"stride={stride} with patch={patch} leaves pixels uncovered; choose 1 <= stride <= patch")
+    size = images.shape[1:-1]
+    if patch >= max(size):
+        raise UserError(f"patch={patch} covers the whole image of {' x '.join(map(str, size))}; choose a smaller one")
     arrays = variables, jnp.asarray(images), jnp.asarray(targets), jnp.asarray(value)
     return _occlusion(model, patch, stride, at_once, *arrays)
 

@@ -21,7 +21,7 @@ def cascade(
 
     A leaf named `scale` becomes 1 and one named `bias` 0; the numbers of every other leaf are permuted among its places
     (a single number, such as a gate's `alpha`, stays as it was; few numbers may come back near their places). Running
-    statistics are no parameters: `batch_stats` stay as trained unless the caller draws them anew.
+    statistics are no parameters and no longer fit what comes out of permuted weights: see `forget_statistics`.
 
     Args:
         params: the `params` of a linen network, nested by module; not changed, and shared where nothing is randomised.
@@ -42,6 +42,25 @@ def cascade(
             f"missing {', '.join(missing) or 'none'}; unknown {', '.join(unknown) or 'none'}"
         )
     return _cascade(dict(params), layers, rng)
+
+
+def forget_statistics(batch_stats: Mapping[str, Any], layers: Sequence[str]) -> dict[str, Any]:
+    """`batch_stats` with the mean 0 and the variance 1 of a new network in the layers that `cascade` has randomised.
+
+    As `reset_parameters`, by which Quantus randomises networks of PyTorch, does for a batch normalisation. Trained ones
+    would divide by the spread of activations that are no longer there.
+
+    Args:
+        batch_stats: running statistics of a linen network, nested by module, with leaves `mean` and `var`; not changed.
+        layers: top-level names; those that have no statistics are passed over.
+    """
+    return {name: _new(name, tree) if name in layers else tree for name, tree in batch_stats.items()}
+
+
+def _new(name: str, tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _new(key, branch) for key, branch in tree.items()}
+    return np.full_like(tree, name == "var")
 
 
 def _cascade(

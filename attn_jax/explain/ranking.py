@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
-from attn_jax.explain.arrays import rows
+from attn_jax.explain.arrays import finite, rows
 
 
 def average_precision(
@@ -12,13 +12,14 @@ def average_precision(
     """Area under each map's precision-recall curve over pixels (AUPRC of Arun et al. 2021, arXiv 2008.02766).
 
     The step-wise sum, as scikit-learn's `average_precision_score`: pixels of equal value are found together. A map that
-    knows nothing, a constant one too, scores the mask's share of the image. NaN for an empty mask or a map with NaN.
+    knows nothing, a constant one too, scores the mask's share of the image. NaN for an empty mask or a map that is not
+    finite.
 
     Raises:
         ValueError: maps and masks differ in shape.
     """
     flat, inside = rows(maps, masks)
-    return np.array([_average_precision(*pair) for pair in zip(flat, inside, strict=True)])
+    return np.array([_average_precision(*three) for three in zip(flat, inside, finite(flat), strict=True)])
 
 
 def shuffled_auc(maps: Real[np.ndarray, "B *space"], masks: Shaped[np.ndarray, "B *space"]) -> Float[np.ndarray, "B"]:
@@ -27,7 +28,7 @@ def shuffled_auc(maps: Real[np.ndarray, "B *space"], masks: Shaped[np.ndarray, "
     The shuffled AUC of Bigolin Lanfredi et al. 2021, arXiv 2112.11716, which takes away what the usual place of disease
     is worth: a map that is the same for all images scores 0.5 in the mean over them. Every pixel is counted instead of
     some that are drawn, and each other image with a mask counts alike. A perfect map stays below 1 where masks overlap.
-    NaN for an empty mask, where no other image has a mask, or for a map with NaN.
+    NaN for an empty mask, where no other image has a mask, or for a map that is not finite.
 
     Raises:
         ValueError: maps and masks differ in shape.
@@ -38,11 +39,11 @@ def shuffled_auc(maps: Real[np.ndarray, "B *space"], masks: Shaped[np.ndarray, "
     # Differences of sums leave dust where no other mask lies.
     covered = inside.sum(axis=0) - inside > 0
     others = [np.where(covered[i], together - own[i], 0) for i in range(len(flat))]
-    return np.array([_auc(*three) for three in zip(flat, inside, others, strict=True)])
+    return np.array([_auc(*four) for four in zip(flat, inside, others, finite(flat), strict=True)])
 
 
-def _average_precision(values: Float[np.ndarray, "P"], inside: Bool[np.ndarray, "P"]) -> float:
-    if not inside.any() or np.isnan(values).any():
+def _average_precision(values: Float[np.ndarray, "P"], inside: Bool[np.ndarray, "P"], known: bool) -> float:
+    if not inside.any() or not known:
         return np.nan
     order, first = _ties(-values)
     hits = np.add.reduceat(inside[order].astype(np.int64), first)
@@ -50,8 +51,10 @@ def _average_precision(values: Float[np.ndarray, "P"], inside: Bool[np.ndarray, 
     return float((hits * hits.cumsum() / taken).sum() / hits.sum())
 
 
-def _auc(values: Float[np.ndarray, "P"], inside: Bool[np.ndarray, "P"], negative: Float[np.ndarray, "P"]) -> float:
-    if not inside.any() or not negative.any() or np.isnan(values).any():
+def _auc(
+    values: Float[np.ndarray, "P"], inside: Bool[np.ndarray, "P"], negative: Float[np.ndarray, "P"], known: bool
+) -> float:
+    if not inside.any() or not negative.any() or not known:
         return np.nan
     order, first = _ties(values)
     hits = np.add.reduceat(inside[order].astype(np.int64), first)

@@ -15,7 +15,8 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from attn_jax.errors import UserError
-from attn_jax.explain.faithfulness import BATCH, Predict, of_one_size, orders, predicted, removal_rank
+from attn_jax.explain.arrays import finite
+from attn_jax.explain.faithfulness import BATCH, Predict, of_one_size, predicted, removal_rank
 
 PERCENTAGES = (20, 40, 60, 80)
 NOISE = 0.01
@@ -43,7 +44,9 @@ def road(
     seed: int = 0,
     batch: int = BATCH,
 ) -> Road:
-    """How much more the most relevant pixels matter than the least relevant ones. NaN for a constant map.
+    """How much more the most relevant pixels matter than the least relevant ones.
+
+    Pixels of equal value come in a seeded random order, all those of a constant map. NaN where a map is not finite.
 
     Args:
         predict: as for `faithfulness.deletion`.
@@ -75,7 +78,7 @@ def road(
         return impute(images[image], place < removed[which][:, None, None], noise, seed)
 
     scores = predicted(predict, without, int(np.prod(shape)), batch).reshape(shape)
-    scores[~orders(maps)] = np.nan
+    scores[~finite(maps)] = np.nan
     morf, lerf = scores[:, 0], scores[:, 1]
     return Road(morf, lerf, ((lerf - morf) / 2).mean(axis=1))
 

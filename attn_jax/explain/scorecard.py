@@ -8,13 +8,14 @@ from jaxtyping import Float, Real, Shaped
 
 from attn_jax.explain.baselines import know_nothing, segmentation
 from attn_jax.explain.faithfulness import BATCH, Predict, deletion, insertion
-from attn_jax.explain.localise import chexlocalize, energy_in_mask
+from attn_jax.explain.localise import energy_in_mask, otsu_iou, pointing
 from attn_jax.explain.ranking import average_precision
 from attn_jax.explain.road import road
 
-STEPS = 16
-# What these say below 0 speaks against the class. RISE has both signs, too, but its 0 means nothing.
-_FOR_AND_AGAINST = ("integrated_gradients", "occlusion")
+# Zhang et al. 2016, arXiv 1608.00507, allow 15 pixels; 224 is what networks of ImageNet take.
+_TOLERANCE = 15 / 224
+# What these say below 0 speaks against the class.
+_FOR_AND_AGAINST = ("integrated_gradients", "occlusion", "rise")
 
 
 class Metric(NamedTuple):
@@ -28,7 +29,13 @@ class Metric(NamedTuple):
 
 METRICS: Mapping[str, Metric] = {
     "iou": Metric("IoU", True, "masks", "overlap of the map above Otsu's threshold with the mask"),
-    "hit": Metric("Hit rate", True, "masks", "the map's highest pixel lies in the mask: the pointing game"),
+    "hit": Metric("Hit rate", True, "masks", "the map's highest pixel lies in the mask"),
+    "pointing": Metric(
+        "Pointing game",
+        True,
+        "masks",
+        "the map's highest pixel lies at most 15/224 of the image's longer side from the mask",
+    ),
     "energy": Metric("Energy inside", True, "masks", "share of the map's sum that lies in the mask"),
     "auprc": Metric("AUPRC", True, "masks", "area under the precision-recall curve of the map's pixels"),
     "insertion": Metric("Insertion", True, "predict", "area under the probability while the highest pixels come in"),
@@ -48,15 +55,15 @@ def localisation(
 ) -> dict[str, Float[np.ndarray, "B"]]:
     """The scores of `METRICS` that need masks, of maps of at least 0 at the masks' size.
 
-    NaN for an empty mask, and where a constant map has no score.
+    NaN for an empty mask or a map that is not finite.
 
     Raises:
         ValueError: maps and masks differ in shape, or a map is negative somewhere.
     """
-    found = chexlocalize(maps, masks, thresholds=())
     return {
-        "iou": found.iou,
-        "hit": found.hit,
+        "iou": otsu_iou(maps, masks),
+        "hit": pointing(maps, masks),
+        "pointing": pointing(maps, masks, _TOLERANCE * max(np.shape(maps)[1:])),
         "energy": energy_in_mask(maps, masks),
         "auprc": average_precision(maps, masks),
     }
@@ -67,29 +74,27 @@ def faithfulness(
     images: Float[np.ndarray, "B *space C"],
     maps: Real[np.ndarray, "B *space"],
     *,
-    steps: int = STEPS,
     seed: int = 0,
     batch: int = BATCH,
 ) -> dict[str, Float[np.ndarray, "B"]]:
     """The scores of `METRICS` that need the network, of maps at the images' size, of which only the order counts.
 
-    Without `"road"` for volumes, which it cannot impute. NaN for a constant map.
+    Insertion and deletion ask at `faithfulness.SHARES`. Without `"road"` for volumes, which it cannot impute. NaN where
+    a map is not finite.
 
     Args:
         predict: from images as the network takes them to the probability of the target, the same for all.
         images: normalised.
         maps: what is explained.
-        steps: of insertion and deletion.
         seed: of the order of equal pixels, and of ROAD's noise.
         batch: images in one call of `predict`.
 
     Raises:
-        UserError: impossible `steps`.
         ValueError: images and maps differ in size, or `predict` does not give one number an image.
     """
     found = {
-        "insertion": insertion(predict, images, maps, steps=steps, seed=seed, batch=batch).auc,
-        "deletion": deletion(predict, images, maps, steps=steps, seed=seed, batch=batch).auc,
+        "insertion": insertion(predict, images, maps, seed=seed, batch=batch).auc,
+        "deletion": deletion(predict, images, maps, seed=seed, batch=batch).auc,
     }
     if images.ndim == 4:
         found["road"] = road(predict, images, maps, seed=seed, batch=batch).combined
@@ -101,7 +106,6 @@ def beside(
 ) -> dict[str, Float[np.ndarray, "B *space"]]:
     """The maps of `BASELINES` for these images; `"segmentation"` where there are masks (an empty one is constant)."""
     maps = know_nothing(images, seed)
-    del maps["constant"]
     return maps if masks is None else maps | {"segmentation": segmentation(masks)}
 
 

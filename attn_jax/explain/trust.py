@@ -28,16 +28,6 @@ class Agreement(NamedTuple):
     same: Float[np.ndarray, "B"]
     repaired: Float[np.ndarray, "B"]
 
-    @property
-    def mean(self) -> float:
-        """Mean similarity over the images where it is defined, NaN without one."""
-        return float(_mean(self.same))
-
-    @property
-    def baseline(self) -> float:
-        """Mean similarity of maps of different images: a useful method lies above, one with random weights below."""
-        return float(_mean(self.repaired))
-
 
 def repeatability(runs: Real[np.ndarray, "R B *space"], similarity: Similarity = ssim, seed: int = 0) -> Agreement:
     """How alike the maps of one network are from training seed to training seed: the mean over all pairs of runs.

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from attn_jax.errors import UserError
+from attn_jax.evaluation.equivalence import MARGIN
 from attn_jax.evaluation.records import Predictions, Result
 
 STATES = ("done", "failed", "unfinished")
@@ -16,6 +17,7 @@ COSTS = ("parameters", "gmacs", "step_bytes", "step_seconds", "compile_seconds",
 NAMES = ("key", "slug", "state", "reason", "dataset", "attention", "model", "placement", "tested_on")
 SALIENCY = ["key", "place", "energy", "area", "images"]
 SCORES = ["key", "image_id", "group", "method", "metric", "value"]
+UNSCORED = ["key", "method", "reason"]
 REQUIRED = (*NAMES, *REPEATS, *COSTS)
 
 
@@ -23,7 +25,8 @@ REQUIRED = (*NAMES, *REPEATS, *COSTS)
 class DatasetSummary:
     """One data set as it was prepared; `counts` has a row a class and a column a split.
 
-    An empty `image_size` says that nothing is known of the images: others predicted, and told what.
+    An empty `image_size` says that nothing is known of the images: others predicted, and told what. `left_out` counts
+    test images that some of their models lack.
 
     `leaked_naive` counts the validation and test images that would have shared a patient or a near-duplicate with
     training, had the split been drawn image by image.
@@ -41,6 +44,7 @@ class DatasetSummary:
     clusters: int = 0
     images_in_clusters: int = 0
     leaked_naive: int = 0
+    left_out: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -76,7 +80,9 @@ class Contents:
     `saliency` has a row a cell and place (`lesion`, `tag`): the mean share of the test images' maps that lies there
     (`energy`), the share of the image it covers (`area`), and in how many `images`.
     `scores` has a row a cell, test image, saliency method (or map that knows nothing) and metric: see
-    `study.scoring.scores` and `study.agreement.agreement`; `group` is the patient.
+    `study.scoring.scores` and `study.agreement.agreement`; `group` is the patient. `unscored` says why a cell has no
+    scores of a `method`; where that is empty, why it has none at all.
+    `margin` is a difference in the metric `primary` that is too small to matter.
     `tested_on` is empty for a cell's own test part, else the data set an already trained cell was tried on.
 
     Raises:
@@ -92,11 +98,13 @@ class Contents:
     gallery: tuple[GalleryItem, ...] = ()
     saliency: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=SALIENCY))
     scores: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=SCORES))
+    unscored: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=UNSCORED))
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     command: str = ""
     description: str = ""
     baseline: str = "none"
     primary: str = "auc"
+    margin: float = MARGIN
 
     def __post_init__(self) -> None:
         missing = [name for name in REQUIRED if name not in self.cells.columns]

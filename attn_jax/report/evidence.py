@@ -2,21 +2,27 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attn_jax import progress
 from attn_jax.evaluation.across import Across, across
 from attn_jax.evaluation.evidence import OnDataset, Settings, on_panel
 from attn_jax.evaluation.panel import Panel, of_folds
 from attn_jax.evaluation.records import Predictions
-from attn_jax.evaluation.resampled import BY, OF_DIFFERENCES, OF_VALUES
+from attn_jax.evaluation.resampled import FOLD
+from attn_jax.evaluation.shown import WITHOUT
 from attn_jax.report.arms import Arm, Comparison
 from attn_jax.report.contents import Contents
+from attn_jax.report.numbers import metric_title
 
-METHOD_WORDS = {"percentile": "percentiles", "bca": "bias-corrected and accelerated"}
-ALWAYS = (
-    "Intervals of ECE do not cover: ECE is above 0 by chance, and in replicates twice; read the reliability diagram.",
-)
+METHODS = {
+    "seeds and patients t": "t, with the variance over seeds and that of {} bootstrap replicates of patients",
+    "patients t": "t, with the variance of {} bootstrap replicates of patients",
+    "patients bca": "bias-corrected and accelerated bootstrap, {} replicates",
+    "delong": "DeLong, on the logit scale",
+    "wilson": "Wilson's score interval",
+}
+"""The intervals that are shown, by name, with a place for the number of replicates."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,34 +39,25 @@ class Judged:
         return any(len(model.seeds) > 1 for model in self.found.models.values())
 
     @property
-    def of_values(self) -> str:
-        """The name of the interval that the page shows of a metric: over all that there is more than one of."""
-        return f"{BY[self.several]} {OF_VALUES}"
-
-    @property
-    def of_differences(self) -> str:
-        """The same of a difference between two models."""
-        return f"{BY[self.several]} {OF_DIFFERENCES}"
-
-    @property
     def interval_words(self) -> str:
-        """The same in words."""
+        """What the intervals are over, in words."""
         who = "patients" if self.panel.patients is not None else "images"
-        return f"95 % bootstrap intervals over {'seeds and ' if self.several else ''}{who}"
+        return f"{100 * self.settings.level:g} % intervals over {'seeds and ' if self.several else ''}{who}"
 
-    def interval_hint(self, method: str) -> str:
-        """For a column's heading: `method` is `OF_VALUES` or `OF_DIFFERENCES`."""
-        return f"{self.settings.replicates} replicates, {METHOD_WORDS[method]}"
+    def interval_hint(self, names: Iterable[str]) -> str:
+        """For a column's heading: `names` are those of `shown.of_value` or `shown.of_difference`."""
+        return "; ".join(dict.fromkeys(METHODS[name].format(self.settings.replicates) for name in names if name))
 
     @property
     def interval_notes(self) -> tuple[str, ...]:
-        """Where these intervals do not hold the truth as often as they promise."""
-        return (*self.found.cautions, *ALWAYS)
+        """Where these intervals do not hold the truth as often as they promise, and which numbers have none."""
+        none = (f"{metric_title(metric)}: {reason}." for metric, reason in WITHOUT.items())
+        return (*self.found.cautions, *none)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
-    """`of[dataset, tested_on]`, where an arm and its baseline were tested on the same images; and over data sets."""
+    """`of[dataset, tested_on]`, where all arms were tested on the same images; and over data sets."""
 
     of: Mapping[tuple[str, str], Judged]
     across: Across | None
@@ -72,14 +69,14 @@ class Evidence:
 
 
 def gather(contents: Contents, comparisons: Sequence[Comparison]) -> Evidence:
-    """Judges every comparison that has predictions of two arms at least on the same images, repeat by repeat."""
+    """Judges every comparison that has predictions on the same images, repeat by repeat."""
     of = {}
     for comparison in progress.track(comparisons, "weighing the evidence", len(comparisons)):
         judged = _judged(contents, comparison)
         if judged is not None:
             of[comparison.dataset, comparison.tested_on] = judged
     own = [judged.found for (_, tested_on), judged in of.items() if not tested_on]
-    settings = Settings(metric=contents.primary)
+    settings = Settings(metric=contents.primary, margin=contents.margin)
     return Evidence(of, across(own, settings), settings)
 
 
@@ -87,10 +84,10 @@ def _judged(contents: Contents, comparison: Comparison) -> Judged | None:
     runs = {arm.label: _runs(arm, contents) for arm in comparison.arms}
     runs = {label: found for label, found in runs.items() if found}
     baselines = [arm.label for arm in comparison.arms if comparison.is_baseline(arm) and arm.label in runs]
-    if len(runs) < 2 or not comparison.same_images or not baselines:
+    if not runs or not comparison.same_images:
         return None
-    panel = of_folds(comparison.dataset, runs)
-    settings = Settings(baseline=baselines[0], metric=comparison.primary)
+    panel = of_folds(comparison.dataset, runs, left_out=contents.datasets[comparison.dataset].left_out)
+    settings = Settings(baseline=baselines[0] if baselines else "", metric=comparison.primary, margin=contents.margin)
     references = {}
     for arm in comparison.arms:
         reference = comparison.reference(arm)
@@ -103,9 +100,9 @@ def _judged(contents: Contents, comparison: Comparison) -> Judged | None:
 
 
 def _runs(arm: Arm, contents: Contents) -> dict[str, Predictions]:
-    """The predictions of an arm's cells by seed and fold."""
+    """The predictions of an arm's cells by seed, those of folds by both: `resampled` takes them for one seed."""
     found = {}
     for (seed, fold), key in zip(arm.results, arm.keys, strict=True):
         if key in contents.predictions and len(contents.predictions[key].part("test")):
-            found[seed if fold == "0" else f"{seed}, fold {fold}"] = contents.predictions[key]
+            found[seed if fold == "0" else f"{seed}{FOLD}{fold}"] = contents.predictions[key]
     return found

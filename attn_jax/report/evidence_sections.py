@@ -17,14 +17,14 @@ from attn_jax.report.figures import (
     subgroup,
 )
 from attn_jax.report.figures.drawing import Figure
-from attn_jax.report.tables import evidence as proof
+from attn_jax.report.tables import across, contests, intervals, subgroups, trust
 from attn_jax.report.tables.table import Table
 
 
 def on_dataset(
     judged: Judged | None, comparison: Comparison, looks: dict[str, palette.Look], slug: str
 ) -> Section | None:
-    """The differences to the baseline, every interval, trust and subgroups; None where nothing can be compared."""
+    """The differences to the baseline, every interval, trust and subgroups; None where nothing was judged."""
     if judged is None:
         return None
     simulated = comparison.simulated
@@ -40,12 +40,12 @@ def on_dataset(
         *subgroup.figures(found, settings, looks, f"subgroup-{slug}", simulated=simulated),
     ]
     blocks = [
-        _table(proof.contests(judged, f"contests-{slug}", simulated=simulated)),
+        _table(contests.contests(judged, f"contests-{slug}", simulated=simulated)),
         _figures(first),
-        _table(proof.intervals(judged, f"intervals-{slug}", simulated=simulated)),
-        _table(proof.trust(judged, f"trust-{slug}", simulated=simulated)),
+        _table(intervals.intervals(judged, f"intervals-{slug}", simulated=simulated)),
+        _table(trust.trust(judged, f"trust-{slug}", simulated=simulated)),
         _figures(later),
-        _table(proof.subgroups(judged, f"subgroups-{slug}", simulated=simulated)),
+        _table(subgroups.subgroups(judged, f"subgroups-{slug}", simulated=simulated)),
     ]
     return Section(f"evidence-{slug}", "Evidence", tuple(block for block in blocks if block))
 
@@ -73,7 +73,7 @@ def over_datasets(evidence: Evidence, comparisons: Sequence[Comparison], attenti
         expected.figure(evidence.across, evidence.settings, looks, "expected", simulated=simulated),
     ]
     blocks = [
-        _table(proof.across(evidence.across, evidence.settings, "across", simulated=simulated)),
+        _table(across.across(evidence.across, evidence.settings, "across", simulated=simulated)),
         _figures(drawn),
     ]
     return Section("across", "Over data sets", tuple(block for block in blocks if block))

@@ -1,10 +1,12 @@
 """A page from predictions alone: other people's models, judged as ours are."""
 
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from attn_jax.evaluation.equivalence import MARGIN
 from attn_jax.evaluation.metrics import evaluate
 from attn_jax.evaluation.panel import Panel, panels
 from attn_jax.evaluation.records import Predictions, concatenate
@@ -14,13 +16,21 @@ UNNAMED = "predictions"
 
 
 def contents(
-    sources: Sequence[tuple[str, Predictions]], *, baseline: str = "", common: bool = False, title: str = ""
+    sources: Sequence[tuple[str, Predictions]],
+    *,
+    baseline: str = "",
+    metric: str = "auc",
+    margin: float = MARGIN,
+    common: bool = False,
+    title: str = "",
 ) -> Contents:
     """What the page shows of predictions; nothing is known of training, cost or maps.
 
     Args:
         sources: where each model's predictions come from, and these; as `panel.panels` takes them.
         baseline: the model that others are compared with; else `none`, else the first.
+        metric: what models are ranked and compared by.
+        margin: a difference in it that is too small to matter.
         common: compare on the test images that all models of a data set have.
         title: the page's.
 
@@ -48,6 +58,8 @@ def contents(
         history=pd.DataFrame({"key": [], "step": [], "epoch": []}),
         datasets=summaries,
         baseline=baseline or ("none" if "none" in models else models[0]),
+        primary=metric,
+        margin=margin,
     )
 
 
@@ -75,6 +87,7 @@ def _summary(panel: Panel, files: list[str]) -> DatasetSummary:
         counts=counts.loc[:, counts.any()],
         images=sum(map(len, parts.values())),
         image_size="",
-        source=f"predictions of {', '.join(dict.fromkeys(files))}",
+        source=f"predictions of {', '.join(dict.fromkeys(pathlib.Path(file).name for file in files))}",
         patients=panel.patients,
+        left_out=panel.left_out,
     )

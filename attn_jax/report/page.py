@@ -38,7 +38,11 @@ def write(contents: Contents, folder: pathlib.Path, *, pictures: bool = True) ->
 
     Returns:
         The path of `report.html`.
+
+    Raises:
+        UserError: the folder cannot be written to; before any work.
     """
+    files.check(folder)
     compared = comparisons(contents)
     evidence = gather(contents, compared)
     overview = _overview(compared)
@@ -50,7 +54,8 @@ def write(contents: Contents, folder: pathlib.Path, *, pictures: bool = True) ->
         outputs[f"figures/{figure.name}.svg"] = figure.svg
         outputs[f"figures/{figure.name}.png"] = figure.png
         outputs[f"figures/{figure.name}.csv"] = figure.data.to_csv(index=False, lineterminator="\n")
-    outputs[EVIDENCE] = as_json.dump([judged.found for judged in evidence.of.values()], evidence.settings)
+    found = [judged.found for judged in evidence.of.values()]
+    outputs[EVIDENCE] = as_json.dump(found, evidence.settings, evidence.across)
     outputs[PAGE] = render(contents, compared, evidence, overview, sections, pictures=pictures)
     files.forget(folder, set(outputs))
     for name, content in outputs.items():

@@ -47,14 +47,14 @@ def build(
             evidence_sections.on_dataset(judged, comparison, looks, slug),
         ]
         parts += [_training(contents, comparison, looks, slug)]
-        parts += [_cost(comparison, looks, slug), _gallery(contents, comparison, slug, pictures)]
+        parts += [_cost(comparison, judged, looks, slug), _gallery(contents, comparison, slug, pictures)]
         shown = tuple(part for part in parts if part is not None)
         sections.append(Section(f"on-{slug}", comparison.dataset, (), shown))
     together = evidence_sections.over_datasets(evidence, own, attentions)
     sections += [together] if together else []
     external = [comparison for comparison in comparisons if comparison.tested_on]
     if external:
-        sections.append(_external(external, names))
+        sections.append(_external(external, evidence, attentions, names))
     return [*sections, _data(contents, names), _cells(contents)]
 
 
@@ -62,7 +62,7 @@ def _quality(
     contents: Contents, comparison: Comparison, judged: Judged | None, looks: dict[str, palette.Look], slug: str
 ) -> Section:
     summary = contents.datasets[comparison.dataset]
-    blocks = [Block("table", leaderboard.leaderboard(comparison, f"leaderboard-{slug}"))]
+    blocks = [Block("table", leaderboard.leaderboard(comparison, f"leaderboard-{slug}", judged))]
     if summary.kind == "multilabel" or len(summary.classes) > 2:
         table = leaderboard.per_class(comparison, summary.classes, summary.kind, f"per-class-{slug}")
         blocks.append(Block("table", table))
@@ -90,11 +90,11 @@ def _training(contents: Contents, comparison: Comparison, looks: dict[str, palet
     return Section(f"training-{slug}", "Training", (Block("figures", drawn),)) if drawn else None
 
 
-def _cost(comparison: Comparison, looks: dict[str, palette.Look], slug: str) -> Section | None:
+def _cost(comparison: Comparison, judged: Judged | None, looks: dict[str, palette.Look], slug: str) -> Section | None:
     if all(arm.cost(field).mean is None for arm in comparison.arms for field in COSTS):
         return None
     blocks = [Block("table", records.cost(comparison, f"cost-{slug}"))]
-    drawn = cost.figures(comparison, looks, f"cost-{slug}")
+    drawn = cost.figures(comparison, looks, f"cost-{slug}", judged)
     blocks += [Block("figures", drawn)] if drawn else []
     return Section(f"cost-{slug}", "Cost against quality", tuple(blocks))
 
@@ -104,7 +104,7 @@ def _gallery(contents: Contents, comparison: Comparison, slug: str, pictures: bo
     anchor, title = f"gallery-{slug}", "Where the models look"
     found = [
         saliency.places(contents, comparison, f"saliency-{slug}"),
-        scorecard.scorecard(contents, comparison, f"scorecard-{slug}"),
+        *scorecard.scorecards(contents, comparison, slug),
     ]
     blocks = tuple(Block("table", table) for table in found if table)
     if not pictures:
@@ -117,13 +117,19 @@ def _gallery(contents: Contents, comparison: Comparison, slug: str, pictures: bo
     return Section(anchor, title, (*blocks, Block("gallery", built)))
 
 
-def _external(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> Section:
+def _external(
+    comparisons: Sequence[Comparison], evidence: Evidence, attentions: Sequence[str], names: Mapping[str, str]
+) -> Section:
     text = "Networks trained on one data set and tested, unchanged, on another; thresholds come from the first."
-    tables = []
+    parts = []
     for comparison in comparisons:
-        name = f"external-{names[comparison.dataset]}-on-{names[comparison.tested_on]}"
-        tables.append(Block("table", leaderboard.leaderboard(comparison, name)))
-    return Section("external", "External validation", (Block("text", text), *tables))
+        slug = f"external-{names[comparison.dataset]}-on-{names[comparison.tested_on]}"
+        judged = evidence.find(comparison)
+        blocks: tuple[Block, ...] = (Block("table", leaderboard.leaderboard(comparison, slug, judged)),)
+        proof = evidence_sections.on_dataset(judged, comparison, palette.looks(comparison, attentions), slug)
+        title = f"{comparison.dataset}, tested on {comparison.tested_on}"
+        parts.append(Section(f"of-{slug}", title, (*blocks, *(proof.blocks if proof else ()))))
+    return Section("external", "External validation", (Block("text", text),), tuple(parts))
 
 
 def _data(contents: Contents, names: Mapping[str, str]) -> Section:
@@ -146,7 +152,7 @@ def _facts(summary: DatasetSummary) -> dict[str, Any]:
             "Images": numbers.count(summary.images),
             "Patients": "not named" if summary.patients is None else numbers.count(summary.patients),
             "Task": _task(summary),
-        }
+        } | ({"Left out": f"{summary.left_out} test images that some models lack"} if summary.left_out else {})
     duplicates = "none found"
     if summary.clusters:
         duplicates = (

@@ -7,7 +7,7 @@ from attn_jax.evaluation.metrics import LOWER_IS_BETTER
 from attn_jax.report.arms import Arm, Comparison, Spread, difference
 from attn_jax.report.contents import REPEATS, Contents
 from attn_jax.report.evidence import Judged
-from attn_jax.report.numbers import fixed, metric_title, plural, spread
+from attn_jax.report.numbers import metric_title, plural, spread
 from attn_jax.report.words import paragraph
 
 
@@ -57,7 +57,7 @@ def finding(comparison: Comparison, judged: Judged | None) -> Finding:
         tested.append("Not all arms were tested on the same images, so their means cannot be compared.")
     which = "Lowest" if metric in LOWER_IS_BETTER else "Highest"
     sentences = [f"{which} mean {title}: {best.label}, {spread(top.mean, top.sd)} ({_over(top, comparison)})."]
-    sentences += paragraph(judged) if judged else [*_against_baseline(comparison, best, top), *_claims(comparison)]
+    sentences += paragraph(judged) if judged else [*_against_baseline(comparison, best), *_claims(comparison)]
     shown = spread(top.mean, top.sd)
     return Finding(heading, shown, f"{title}, {best.label}", (*tested, *sentences), comparison.simulated)
 
@@ -71,7 +71,7 @@ def _over(value: Spread, comparison: Comparison) -> str:
     return f"mean ± sd over {runs}" if value.sd is not None else runs
 
 
-def _against_baseline(comparison: Comparison, best: Arm, top: Spread) -> list[str]:
+def _against_baseline(comparison: Comparison, best: Arm) -> list[str]:
     metric = comparison.primary
     if comparison.is_baseline(best):
         alone = all(comparison.is_baseline(arm) for arm in comparison.arms)
@@ -85,17 +85,7 @@ def _against_baseline(comparison: Comparison, best: Arm, top: Spread) -> list[st
     words = f"The baseline, {reference.label}, has {spread(base.mean, base.sd)}"
     pairs = plural(delta.n, comparison.repeats)
     words += f": a difference of {spread(delta.mean, delta.sd, sign=True)}, paired over {pairs}."
-    return [words, *_judged(delta, [s for s in (top.sd, base.sd) if s is not None], comparison)]
-
-
-def _judged(delta: Spread, spreads: list[float], comparison: Comparison) -> list[str]:
-    if not spreads or delta.mean is None:
-        return []
-    size, widest = abs(delta.mean), max(spreads)
-    against = f"the {comparison.repeats}-to-{comparison.repeats} spread (sd {fixed(widest)})"
-    if size <= widest:
-        return [f"That is no larger than {against}: these runs do not tell the two apart."]
-    return [f"That is {size / widest:.1f} times {against}."] if widest else []
+    return [words]
 
 
 def _claims(comparison: Comparison) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from attn_jax.evaluation.comparing import Contest
+from attn_jax.evaluation.shown import of_difference
 from attn_jax.report.evidence import Judged
 from attn_jax.report.numbers import count, fixed, metric_title, p_value, plural, signed
 
@@ -42,7 +43,7 @@ def _effects(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
     if not found:
         smallest = f", smallest p {p_value(min(adjusted))} after Holm's adjustment" if adjusted else ""
         nobody = f"None of {plural(len(contests), 'arm')} is" if len(contests) > 1 else f"{contests[0].first} is not"
-        yield f"{nobody} told from {baseline} by the bootstrap over {_who(judged)}: {span}{smallest}."
+        yield f"{nobody} told from {baseline} by the t test over {_who(judged)}: {span}{smallest}."
         return
     named = [f"{of.first} {signed(of.effects[metric].value)}{_ends(judged, of)}" for of in found[:MOST_NAMED]]
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
@@ -61,8 +62,12 @@ def _baseline(judged: Judged, contests: Sequence[Contest]) -> str:
 
 
 def _ends(judged: Judged, contest: Contest) -> str:
-    interval = contest.effects[judged.settings.metric].intervals.get(judged.of_differences)
-    return f" (95 % interval {signed(interval.low)} to {signed(interval.high)})" if interval else ""
+    _, interval = of_difference(contest.effects[judged.settings.metric])
+    return (
+        f" ({100 * judged.settings.level:g} % interval {signed(interval.low)} to {signed(interval.high)})"
+        if interval
+        else ""
+    )
 
 
 def _who(judged: Judged) -> str:
@@ -81,23 +86,28 @@ def _verdicts(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
             shown = ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} arms"
             parts.append(f"{shown} {words}")
     if parts:
-        yield f"With a margin of ±{judged.settings.margin:g}: {'; '.join(parts)}."
+        yield f"With a margin of ±{judged.settings.margin:g}, adjusted by Holm: {'; '.join(parts)}."
 
 
 def _reach(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
-    """What size of difference the test set could have shown."""
-    detectable = [d for of in contests if (d := of.needed.patients.detectable) is not None]
-    needed = [n for of in contests if (n := of.needed.patients.smallest) is not None]
+    """What size of difference these data can show, by the test that was made."""
+    sizes = [d for of in contests if (d := of.needed.detectable) is not None]
+    if not sizes:
+        return
     who = "patients" if judged.panel.patients is not None else "images"
     have = judged.panel.patients or judged.found.images
-    if detectable and needed:
-        low, high = fixed(min(detectable)), fixed(max(detectable))
-        span = low if low == high else f"{low} to {high}"
-        most = count(max(needed))
-        yield (
-            f"With {count(have)} {who} a difference of {span} is found four times in five; for one of"
-            f" {judged.settings.margin:g} it takes up to {most}."
-        )
+    low, high = fixed(min(sizes)), fixed(max(sizes))
+    span = low if low == high else f"{low} to {high}"
+    needed = [of.needed.patients.number for of in contests if of.needed.detectable is not None]
+    enough = [number for number in needed if number is not None]
+    more = f"{count(max(enough))} {who}" if enough else ""
+    if len(enough) < len(needed):
+        seeds = "with these seeds no number is enough"
+        more = f"up to {more}, and for {len(needed) - len(enough)} {seeds}" if more else seeds
+    elif len(needed) > 1:
+        more = f"up to {more}"
+    size = f"for one of {judged.settings.margin:g} {'it takes ' if enough else ''}{more}"
+    yield f"On these test images ({count(have)} {who}) a difference of {span} is found four times in five; {size}."
 
 
 def _limits(judged: Judged) -> str:

@@ -99,7 +99,11 @@ def training_labels(config: ConfigDict, data: Prepared) -> np.ndarray:
 
 
 def make_plan(config: ConfigDict, images: int) -> Plan:
-    """Epochs in steps; an epoch of fewer images than a batch is one step."""
+    """Epochs in steps; an epoch of fewer images than a batch is one step.
+
+    With shuffled labels the last parameters count, which have fitted them: those best on the true labels of the
+    validation part have hardly begun to.
+    """
     options = config.training
     steps = max(1, math.ceil(images / options.batch_size))
     return Plan(
@@ -110,6 +114,7 @@ def make_plan(config: ConfigDict, images: int) -> Plan:
         log_every=options.log_every,
         checkpoint_seconds=options.checkpoint_seconds,
         steps_per_epoch=steps,
+        keep_last=config.data.labels == "random",
     )
 
 

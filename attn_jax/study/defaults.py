@@ -73,7 +73,7 @@ def default_config() -> ConfigDict:
             layer="",  # Grad-CAM's and its kin's; empty: the last block
             gallery=8,  # rows of the gallery
             methods=("grad_cam",),  # whose maps are scored; none: ()
-            scored=16,  # test images that are changed, and shown to networks with random weights, to score their maps
+            scored=16,  # test images with the explained class that are changed, and shown to randomised networks
         )
     )
     config.report = ConfigDict(dict(pictures=True))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jaxtyping import Bool, Int
 
 from attn_jax.data.phantom import tag_mask
 from attn_jax.data.prepare import Prepared
@@ -18,6 +19,30 @@ from attn_jax.explain.methods import METHODS, saliency
 from attn_jax.tasks import Classification
 
 BATCH = 32
+
+
+def explained(data: Prepared, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+    """The class (or finding) that is explained of each of some images; the data alone decide, so all networks agree.
+
+    The positive class of two, else the image's own class. Of several findings the one that most images of the data set
+    have, among those that the image has, and 0 where it has none. Of a single finding always 1, which is what
+    `explain.scores.class_score` calls its logit.
+    """
+    if data.kind == "single":
+        return np.asarray(data.labels[rows]) if data.positive is None else np.full(len(rows), data.positive)
+    if len(data.classes) == 1:
+        return np.ones(len(rows), dtype=np.intp)
+    has = data.labels == 1
+    return np.where(has[rows], 1 + has.sum(axis=0), 0).argmax(axis=1)
+
+
+def present(data: Prepared, rows: Int[np.ndarray, "n"], targets: Int[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+    """Which images have the class (or finding) that is explained of them."""
+    labels = data.labels[rows]
+    if data.kind == "single":
+        return labels == targets
+    finding = np.zeros(len(rows), dtype=np.intp) if len(data.classes) == 1 else targets
+    return labels[np.arange(len(rows)), finding] == 1
 
 
 def draw(
@@ -35,7 +60,7 @@ def draw(
     `layer` is that of class activation maps alone; what a method draws at random it draws from one fixed seed.
     """
     takes = inspect.signature(METHODS[method]).parameters
-    options: dict[str, Any] = {"layer": layer} if "layer" in takes else {}
+    options: dict[str, Any] = {"layer": layer} if "layer" in takes and method != "attention" else {}
     if "key" in takes:
         options["key"] = jax.random.key(0)
     net = {"params": variables["params"], "batch_stats": variables["batch_stats"]}

@@ -14,7 +14,7 @@ from attn_jax import progress, report
 from attn_jax.data.prepare import Prepared
 from attn_jax.evaluation import records
 from attn_jax.evaluation.records import Result
-from attn_jax.report.contents import SALIENCY, SCORES, Contents, DatasetSummary
+from attn_jax.report.contents import SALIENCY, SCORES, UNSCORED, Contents, DatasetSummary
 from attn_jax.study import saliency
 from attn_jax.study.agreement import agreement
 from attn_jax.study.build import make_model
@@ -67,6 +67,7 @@ def gather(config: ConfigDict, workdir: pathlib.Path, cells: Sequence[Cell], dat
         datasets={name: _summary(data) for name, data in prepared.items()},
         saliency=_saliency(done),
         scores=_scores([cell for cell in done if not cell.tested_on]),
+        unscored=_unscored([cell for cell in done if not cell.tested_on]),
         gallery=gallery(config.explain.gallery, done, predictions, results, prepared) if config.report.pictures else (),
         provenance=_provenance(config, cells, prepared),
         command=" ".join(["python", *sys.argv]),
@@ -133,6 +134,11 @@ def _scores(cells: Sequence[Cell]) -> pd.DataFrame:
         if frames
         else pd.DataFrame(columns=SCORES)
     )
+
+
+def _unscored(cells: Sequence[Cell]) -> pd.DataFrame:
+    rows = [(cell.key, method, reason) for cell in cells for method, reason in saliency.unscored(cell).items()]
+    return pd.DataFrame(rows, columns=UNSCORED)
 
 
 def _summary(data: Prepared) -> DatasetSummary:

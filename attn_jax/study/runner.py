@@ -98,7 +98,7 @@ def run(config: ConfigDict, workdir: str | pathlib.Path, *, only_list: bool = Fa
             for cell in progress.track(cells, "looking at finished cells", len(cells)):
                 _, data, tested = datasets.of(config, cell.point)
                 redraw(cell, data, tested)
-                saliency.score(cell, data, tested)
+                saliency.score(cell, data)
             page = write_page(config, workdir, cells, datasets)
     failed = [cell for cell in cells if cell.state() == "failed"]
     for cell in failed:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import math
 import platform
 import shutil
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jaxtyping import Array
 
 import attn_jax
 from attn_jax import progress
@@ -77,14 +79,19 @@ def run_cell(
     with contextlib.suppress(FileNotFoundError):
         (cell.folder / "failure.json").unlink()
     shutil.rmtree(cell.folder / "checkpoints", ignore_errors=True)
-    saliency.score(cell, data, tested)
+    saliency.score(cell, data)
     return result
 
 
 def redraw(cell: Cell, data: Prepared, tested: Prepared | None) -> None:
-    """Predicts and draws a finished cell anew, without training, where another layer is asked for than was drawn."""
+    """Predicts and draws a finished cell anew, without training, where another layer or class is asked for."""
     result = cell.result()
-    if result is None or result.get("layer") == cell.config.explain.layer:
+    if result is None:
+        return
+    with np.load(cell.folder / "maps.npz") as stored:
+        shown = tested or data
+        same = np.array_equal(stored["target"], maps.explained(shown, shown.rows("test")))
+    if same and result.get("layer") == cell.config.explain.layer:
         return
     model, task, variables = load_model(cell.config, data_facts(data), cell.trained_in or cell.folder)
     write_json(cell.folder / "result.json", result | _evaluate_cell(cell, model, task, variables, data, tested))
@@ -165,8 +172,7 @@ def _evaluate_cell(
     )
     records.write(cell.folder / "predictions.parquet", predictions)
     with progress.task("drawing class activation maps"):
-        # For the positive class of two, else for the class with the highest score.
-        targets = np.full(len(test), target.positive) if target.positive is not None else scores[1].argmax(1)
+        targets = maps.explained(target, test)
         drawn = maps.draw(model, task, variables, target, test, targets, cell.config.explain.layer or None)
         maps.write(cell.folder / "maps.npz", target, test, targets, drawn)
     return {
@@ -180,10 +186,14 @@ def predict_rows(
     model: nn.Module, task: Classification, variables: dict[str, Any], images: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
     """Scores [len(rows), K] of the rows of `images`, on one device."""
-    score = jax.jit(lambda v, batch: task.predict(model, v, {"image": batch}))
     parts = []
     for start in range(0, len(rows), maps.BATCH):
         chosen = rows[start : start + maps.BATCH]
         padded = np.resize(chosen, maps.BATCH)  # one shape, one compile
-        parts.append(np.asarray(score(variables, images[padded]))[: len(chosen)])
+        parts.append(np.asarray(_scores(model, task, variables, images[padded]))[: len(chosen)])
     return np.concatenate(parts)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _scores(model: nn.Module, task: Classification, variables: Any, images: Array) -> Array:
+    return task.predict(model, variables, {"image": images})

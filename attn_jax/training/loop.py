@@ -39,6 +39,7 @@ class Plan:
         log_every: steps between lines of the history.
         checkpoint_seconds: least time between two checkpoints.
         steps_per_epoch: updates in one pass.
+        keep_last: the last parameters are kept instead, whatever validation says, and nothing stops early.
     """
 
     epochs: int
@@ -48,6 +49,7 @@ class Plan:
     log_every: int
     checkpoint_seconds: float
     steps_per_epoch: int
+    keep_last: bool = False
 
     @property
     def total_steps(self) -> int:
@@ -217,7 +219,7 @@ class _Run:
             self.history.write(step, step / self.plan.steps_per_epoch, {f"train_{k}": v for k, v in values.items()})
 
     def _look(self) -> None:
-        """Validates, and keeps the variables if they are the best so far."""
+        """Validates, and keeps the variables if they are the best so far, or the last are wanted."""
         variables = self.state.variables()
         values = self.validate(variables)
         self.history.write(self.step, self.step / self.plan.steps_per_epoch, {f"val_{k}": v for k, v in values.items()})
@@ -225,7 +227,7 @@ class _Run:
         if self.plan.metric == "loss":
             current = -current
         best = self.progress.best_metric
-        if best is None or current > best:
+        if self.plan.keep_last or best is None or current > best:
             # Copied: the step that follows is given the state's own buffers to overwrite.
             self.best = jax.tree.map(jax.numpy.copy, variables)
             self.progress.best_metric = None if math.isnan(current) else current

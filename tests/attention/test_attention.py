@@ -13,6 +13,9 @@ from attn_jax import attention
 from attn_jax.errors import UserError
 
 NAMES = tuple(attention.MECHANISMS)
+# One of each kind, whose every proof is in the short suite; those of the others take minutes to compile.
+OFTEN = ("se", "gc", "cbam", "coordinate", "simam", "lka", "non_local", "double", "sk", "mhsa", "halo", "lambda")
+ALL = [name if name in OFTEN else pytest.param(name, marks=pytest.mark.full) for name in NAMES]
 # Their definition has two axes.
 FLAT = ("fca",)
 # How many maps of which kind each shows.
@@ -135,7 +138,7 @@ def test_evaluation_changes_nothing_and_maps_are_sown_on_request(name):
                 assert maps.shape == KINDS[kind]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_half_precision(name):
     x = images(2, 4, 3, 32)
     module, half = attention.create(name), attention.create(name, dtype=jnp.bfloat16)

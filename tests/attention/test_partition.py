@@ -59,7 +59,7 @@ def activations(module, sharding):
 
 
 @pytest.mark.parametrize("name", attention.MECHANISMS)
-@pytest.mark.parametrize("sharding", MESHES)
+@pytest.mark.parametrize("sharding", ["space", pytest.param("batch", marks=pytest.mark.full)])
 def test_only_what_must_is_gathered(name, sharding):
     found = gathered(name, sharding)
     assert bool(found) == (sharding == "space" and name in MUST_GATHER), found
@@ -85,7 +85,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("sharding", MESHES)
+@pytest.mark.parametrize("sharding", ["space", pytest.param("batch", marks=pytest.mark.full)])
 def test_only_what_must_is_gathered_with_options(variant, sharding):
     name, options, reason = VARIANTS[variant]
     found = gathered(name, sharding, **options)

@@ -54,7 +54,12 @@ def train(module, variables, x):
     return module.apply(variables, x, train=True, mutable=["batch_stats"])
 
 
-@pytest.mark.parametrize("name", [*attention.MECHANISMS, "shuffled:cbam"])
+# One of each kind in the short suite; the others take minutes to compile.
+OFTEN = ("se", "gc", "cbam", "coordinate", "simam", "lka", "non_local", "double", "sk", "mhsa", "halo", "lambda")
+ALL = [name if name in OFTEN else pytest.param(name, marks=pytest.mark.full) for name in attention.MECHANISMS]
+
+
+@pytest.mark.parametrize("name", [*ALL, "shuffled:cbam"])
 def test_same_numbers_wherever_it_is_called(name):
     module = attention.create(name)
     variables = filled(module)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from attn_jax.evaluation.across import across
-from attn_jax.evaluation.evidence import Settings, gather
+from attn_jax.evaluation.evidence import Settings, gather, on_panel
+from attn_jax.evaluation.panel import panels
 from attn_jax.evaluation.records import Predictions
 
 SETTINGS = Settings(replicates=200)
@@ -40,6 +41,17 @@ def test_a_loss_counts_the_other_way():
     found = across(gather(sources("abc"), settings), settings)
     gains = [of.contests[0].effects["log_loss"].value for of in gather(sources("abc"), settings)]
     assert max(gains) < 0 < found.posteriors["se"].mu.mean
+
+
+def test_each_model_is_compared_with_its_own_reference():
+    sets = panels(sources("abc", ("none", "se", "eca", "cbam")))
+    found = [on_panel(of, SETTINGS, {"se": "none", "cbam": "eca"}) for of in sets]
+    over = across(found, SETTINGS)
+    assert over.references == {"se": "none", "cbam": "eca"} and over.reference == "the baseline of each model"
+    assert set(over.chances["se"]) == {0.01, 0.05, 0.1}
+    assert over.chances["se"][0.05] == over.posteriors["se"].new_rope
+    moved = [*found[:2], on_panel(sets[2], SETTINGS, {"se": "eca", "cbam": "eca"})]
+    assert set(across(moved, SETTINGS).posteriors) == {"cbam"}, "another reference on one data set"
 
 
 def test_too_few_data_sets_have_ranks_and_reasons():

@@ -43,20 +43,21 @@ def test_prints_and_writes_everything(files, tmp_path, capsys):
     assert main([*paths, bare, "--baseline", "none", "--json", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "120 test images, 60 patients" in printed and "forest" in printed
-    assert "95% bootstrap intervals over seeds and patients" in printed and "margin of equivalence 0.02" in printed
+    assert "over seeds and patients t" in printed and "margin of equivalence 0.02" in printed
     stored = json.loads(out.read_text())
-    assert stored["schema"] == 1 and stored["settings"]["replicates"] == 1000
+    assert stored["schema"] == 2 and stored["settings"]["replicates"] == 1000
     (found,) = stored["datasets"]
     assert set(found["models"]) == {"none", "se", "forest"}
     se = found["models"]["se"]["metrics"]["auc"]
     expected = [roc_auc_score(truth, records.read(path).score[:, 1]) for path in paths[2:]]
     assert list(se["seeds"].values()) == pytest.approx(expected, abs=1e-12)
-    low, high = se["intervals"]["seeds and patients bca"]["low"], se["intervals"]["patients percentile"]["high"]
+    low, high = se["intervals"]["seeds and patients t"]["low"], se["intervals"]["patients percentile"]["high"]
     assert low < np.mean(expected) < high
     assert {"images percentile", "delong"} <= set(se["intervals"])
     contests = {of["first"]: of for of in found["contests"]}
     assert contests["se"]["effects"]["auc"]["value"] > 0
-    assert contests["forest"]["effects"]["auc"]["reason"] == "no seed in common"
+    assert contests["forest"]["effects"]["auc"]["unpaired"] and "forest (seeds unpaired)" in printed
+    assert se["intervals"]["patients bca"] and found["models"]["se"]["metrics"]["ece"]["intervals"] == {}
     assert not list(tmp_path.glob(".*partial"))
 
 
@@ -73,7 +74,8 @@ def test_the_same_command_gives_the_same_numbers(files, tmp_path):
     [
         (["--baseline", "sse"], "no predictions of a model 'sse' on these images. Did you mean 'se'? Known: none, se."),
         (["nowhere.csv"], "nowhere.csv: no such file"),
-        (["--json", "no/such/folder/x.json"], "--json no/such/folder/x.json: No such file or directory"),
+        (["--json", "no/such/folder/x.json"], "--json no/such/folder/x.json: no folder 'no/such/folder'"),
+        (["--json", "."], "--json .: is a folder; name a file"),
     ],
 )
 def test_mistakes_are_one_line(files, capsys, arguments, message):
@@ -81,11 +83,46 @@ def test_mistakes_are_one_line(files, capsys, arguments, message):
     assert capsys.readouterr().err.strip() == f"error: {message}"
 
 
+def test_the_metric_and_the_margin_are_the_users(files, capsys):
+    assert main([*files[0], "--metric", "brier", "--margin", "0.1"]) == 0
+    printed = capsys.readouterr().out
+    assert "brier less none" in printed and "margin of equivalence 0.1" in printed
+    with pytest.raises(SystemExit):
+        main([*files[0], "--margin", "-1"])
+    assert "'-1' is no size above 0" in capsys.readouterr().err
+
+
+def test_one_patient_and_one_class_are_said_not_measured(tmp_path, capsys):
+    path = tmp_path / "p.csv"
+    lines = [f"{k},a,{k / 10},{1 - k / 10},p" for k in range(8)]
+    path.write_text("\n".join(["image_id,label,score_a,score_b,group", *lines]))
+    assert main([str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "All test images show one patient" in printed and "No test image has a positive label" in printed
+    assert "The positive class is taken to be 'b', the second score" in printed
+    assert "Decisions of all models fall at 0.5, not at a chosen threshold: no validation image." in printed
+    assert " to " not in printed.split("accuracy")[1].splitlines()[1], "no interval of one patient"
+
+
+def test_findings_that_nobody_knows_are_no_traceback(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    lines = [f"{k},{rng.integers(2)},,{rng.uniform():.3f},0.5,{'fm'[k % 2]}" for k in range(60)]
+    lines += [f"x{k},,,0.5,0.5,d" for k in range(15)]
+    path = tmp_path / "p.csv"
+    path.write_text("\n".join(["image_id,label_a,label_b,score_a,score_b,sex", *lines]))
+    assert main([str(path), "--json", str(tmp_path / "e.json")]) == 0
+    assert "Decisions of a, b of all models fall at 0.5" in capsys.readouterr().out
+    (found,) = json.loads((tmp_path / "e.json").read_text())["datasets"]
+    (sex,) = found["models"]["p"]["subgroups"]
+    assert [group["value"] is None for group in sex["groups"]] == [True, False, False]
+    assert set(found["models"]["p"]["trust"]["findings"]) == {"a"}
+
+
 def test_lacking_images(files, tmp_path, capsys):
     paths, bare, _ = files
     fewer = tmp_path / "fewer.csv"
     fewer.write_text("\n".join(pathlib.Path(bare).read_text().splitlines()[:101]))
     assert main([paths[0], str(fewer)]) == 2
-    assert "fewer: lacks 20 of the 120 test images" in capsys.readouterr().err
+    assert "fewer.csv: lacks 20 of the 120 test images" in capsys.readouterr().err
     assert main([paths[0], str(fewer), "--common"]) == 0
     assert "20 test images that some models lack are left out" in capsys.readouterr().out

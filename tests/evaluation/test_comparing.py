@@ -1,5 +1,6 @@
 """Comparisons on panels with planted differences, the bootstrap test beside DeLong's, and significance letters."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_a_large_gain_is_found_and_none_is_not():
     assert set(better.effects) == set(METRICS)
     assert better.effects["brier"].value < 0
     assert [test.name for test in better.tests] == [
-        "bootstrap",
+        "t",
         "DeLong",
         "permutation",
         "McNemar",
@@ -49,14 +50,14 @@ def test_a_large_gain_is_found_and_none_is_not():
     assert better.tests[-1].p is None and "2 of the 6 seeds" in better.tests[-1].reason
 
 
-def test_the_bootstrap_agrees_with_delong():
+def test_t_agrees_with_delong():
     panel = study({"none": 1.0, "se": 1.3}, count=400)
     of = effect(paired(panel, resample(panel, count=4000), "se", "none", "auc"), "auc")
     exact = delong_difference(panel, "se", "none")
     assert of.value == pytest.approx(exact.value)
     assert of.error == pytest.approx(exact.error, rel=0.05)
     assert of.p == pytest.approx(exact.p, abs=0.02)
-    assert of.intervals["patients percentile"][:2] == pytest.approx(exact.interval[:2], abs=0.1 * exact.error + 0.002)
+    assert of.intervals["patients t"][:2] == pytest.approx(exact.interval[:2], abs=0.1 * exact.error + 0.002)
 
 
 def test_less_of_a_loss_is_better():
@@ -66,7 +67,7 @@ def test_less_of_a_loss_is_better():
     assert "DeLong" not in [test.name for test in found.tests]
 
 
-def test_without_a_common_seed_there_is_a_reason():
+def test_without_a_common_seed_tests_have_a_reason():
     rng = np.random.default_rng(1)
     truth = rng.uniform(size=50) < 0.5
     score = rng.uniform(size=(2, 50))
@@ -76,8 +77,31 @@ def test_without_a_common_seed_there_is_a_reason():
     ]
     (panel,) = panels(sources)
     (found,) = against(panel, resample(panel, count=50), {"b": "a"}, "auc")
-    assert found.equivalence is None and found.effects["auc"].reason == "no seed in common"
-    assert all(test.p is None and test.reason for test in found.tests)
+    one = found.effects["auc"]
+    assert one.unpaired and one.seeds == () and list(one.intervals) == ["patients t"]
+    assert one.p is not None and found.equivalence is not None
+    assert all(test.p is None and test.reason for test in found.tests[1:])
+
+
+def test_seeds_of_their_own_are_compared_by_means():
+    one = study({"none": 1.0, "se": 1.3}, seeds=3)
+    renamed = {model: {f"{model}{name}": run for name, run in runs.items()} for model, runs in one.runs.items()}
+    apart = dataclasses.replace(one, runs=renamed)
+    paired_of, unpaired = (effect(paired(of, resample(of), "se", "none", "auc"), "auc") for of in (one, apart))
+    assert unpaired.unpaired and not paired_of.unpaired
+    assert unpaired.value == pytest.approx(paired_of.value)
+    assert [part.df for part in unpaired.spread.seeds] == [2, 2]
+    # Patients are shared all the same.
+    assert unpaired.intervals["patients t"][:2] == pytest.approx(paired_of.intervals["patients t"][:2])
+
+
+def test_interval_p_and_verdict_agree():
+    for gain in (1.0, 1.2, 1.4, 2.0):
+        panel = study({"none": 1.0, "se": gain}, seeds=3)
+        (found,) = against(panel, resample(panel, count=300), {"se": "none"}, "auc", margin=1e-6)
+        low, high, _ = found.effects["auc"].intervals["seeds and patients t"]
+        assert (not low <= 0 <= high) == (found.effects["auc"].p < 0.05)
+        assert (found.equivalence.verdict in ("better", "worse")) == (found.adjusted[0] < 0.05)
 
 
 def test_all_pairs_are_a_family_of_their_own():
@@ -89,7 +113,12 @@ def test_all_pairs_are_a_family_of_their_own():
         ("same", "better"),
     ]
     assert adjusted[0] > 0.05 and max(adjusted[1:]) < 0.01
-    assert min(of.p for _, _, of in effects) == pytest.approx(1 / 1000)
+
+
+def test_many_models_can_be_told_apart():
+    panel = study({"better": 3.0} | {f"m{k}": 1.0 for k in range(11)})
+    effects, adjusted = all_pairs(panel, resample(panel, count=200), "auc")
+    assert max(p for (first, _, _), p in zip(effects, adjusted, strict=True) if first == "better") < 0.001
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -107,3 +136,9 @@ def test_letters_of_a_chain():
     differs = {("a", "c"): True, ("a", "b"): False, ("b", "c"): False}
     assert letters(["a", "b", "c"], differs) == {"a": "a", "b": "ab", "c": "b"}
     assert letters(["a", "b"], {("a", "b"): False}) == {"a": "a", "b": "a"}
+
+
+def test_what_cannot_be_compared_has_no_letter():
+    differs = {("a", "b"): True, ("a", "c"): None, ("b", "c"): None}
+    assert letters(["a", "b", "c"], differs) == {"a": "a", "b": "b", "c": ""}
+    assert letters(["a", "b"], {("a", "b"): None}) == {"a": "", "b": ""}

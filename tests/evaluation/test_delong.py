@@ -1,4 +1,4 @@
-"""DeLong's variance against the definition in plain loops, a published example, the jackknife and simulation."""
+"""DeLong's variance against the definition in plain loops, the jackknife and simulation."""
 
 import numpy as np
 import pytest

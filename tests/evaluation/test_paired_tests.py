@@ -64,9 +64,11 @@ def test_mcnemar_is_statsmodels():
     wins, losses = int((first & ~second).sum()), int((~first & second).sum())
     table = [[0, wins], [losses, 0]]
     assert mcnemar(first, second, np.arange(200)).p == pytest.approx(sm_mcnemar(table, exact=True).pvalue)
-    # Two seeds that say the same are one: the clustered statistic is McNemar's without its correction.
+    # Two seeds that say the same are one.
     twice = mcnemar(np.tile(first, 2), np.tile(second, 2), np.tile(np.arange(200), 2))
-    assert twice.p == pytest.approx(sm_mcnemar(table, exact=False, correction=False).pvalue)
+    assert twice.p == pytest.approx(sm_mcnemar(table, exact=True).pvalue)
+    few = mcnemar(np.ones(10, bool), np.zeros(10, bool), np.repeat(np.arange(5), 2))
+    assert few.p == pytest.approx(2 / 2**5) and few.about == "these networks, other patients"
     assert mcnemar(np.tile(first, 2), np.tile(first, 2), np.tile(np.arange(200), 2)).p == 1
 
 

@@ -1,9 +1,11 @@
 """Panels: the same images in the same order whatever the files' order, and a clear line where they are not the same."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from attn_jax.errors import UserError
+from attn_jax.evaluation.cautions import cautions
 from attn_jax.evaluation.metrics import evaluate
 from attn_jax.evaluation.panel import of_folds, panels
 from attn_jax.evaluation.records import Predictions
@@ -69,6 +71,33 @@ def test_patients_are_told_by_any_file_and_must_agree():
     assert panel.patients == 3 and panel.cluster.tolist() == [0, 0, 1, 1, 2, 2]
     with pytest.raises(UserError, match="c: images are grouped by patient otherwise than in b"):
         panels([("b", predicted(group=group)), ("c", predicted(group=group[::-1].copy()[[0, 2, 1, 3, 4, 5]]))])
+
+
+def test_classes_are_told_by_name_whatever_the_order_of_columns():
+    first = predicted(assumed=True)
+    other = predicted(classes=("yes", "no"), label=1 - TRUTH, assumed=True)
+    (panel,) = panels([("a", first), ("b", other)])
+    test = panel.runs["b"][""].test
+    assert test.classes == ("no", "yes") and test.label.tolist() == TRUTH.tolist() and test.positive == 1
+    np.testing.assert_array_equal(test.score, other.score[:, ::-1])
+    assert "The positive class is taken to be 'yes'" in " ".join(cautions(panel))
+    (told,) = panels([("a", first), ("b", predicted(classes=("yes", "no"), label=1 - TRUTH, positive=1))])
+    assert {run[""].test.positive for run in told.runs.values()} == {0}, "the file that names it decides"
+    assert "taken to be" not in " ".join(cautions(told))
+    with pytest.raises(UserError, match=r"c: its classes are no, yes \(positive: no\), but those of b are"):
+        panels([("b", predicted()), ("c", predicted(positive=0))])
+    finding = Predictions(["i0"], [[1, np.nan]], [[0.9, 0.2]], ("x", "y"), "multilabel")
+    turned = Predictions(["i0"], [[np.nan, 1]], [[0.2, 0.9]], ("y", "x"), "multilabel")
+    (of,) = panels([("a", finding), ("b", turned)])
+    np.testing.assert_array_equal(of.runs["b"][""].test.label, finding.label)
+
+
+def test_columns_on_which_files_disagree_are_left_out_and_said():
+    one = pd.DataFrame({"sex": ["f", "m", "", "f", "m", "f"], "site": list("aabbcc")})
+    two = pd.DataFrame({"sex": ["f", "m", "m", "f", "m", "f"], "site": list("aabbca"), "view": list("pqpqpq")})
+    (panel,) = panels([("a", predicted(columns=one)), ("b", predicted(columns=two))])
+    assert panel.columns.to_dict("list") == {"sex": list("fmmfmf"), "view": list("pqpqpq")}
+    assert panel.notes == ("No subgroups by site: image 'i5' has 'a' in b, but 'c' in a.",)
 
 
 def test_data_sets_are_apart():

@@ -82,6 +82,27 @@ def test_labels_may_be_indices_and_ids_keep_their_zeros(tmp_path):
     assert found.columns is not None and found.columns["site"].tolist() == ["", "Rome"]
 
 
+def test_whole_floats_of_names_are_integers(tmp_path):
+    frame = pd.DataFrame({"image_id": [7.0, 8.0], "label": [1, 0], "score": [0.5, 0.25], "seed": [0.0, 0.0]})
+    frame["age"] = [60.0, np.nan]
+    frame.to_parquet(tmp_path / "p.parquet")
+    frame.to_csv(tmp_path / "p.csv", index=False)
+    for name in ("p.parquet", "p.csv"):
+        found = records.read(tmp_path / name)
+        assert (found.image_id.tolist(), found.seed) == (["7", "8"], "0")
+        assert found.columns["age"].tolist() == ["60", ""]
+    text = "image_id,label,score\n1.0,1,0.9\n1.10,0,0.25\n"
+    assert records.read(written(tmp_path, text)).image_id.tolist() == ["1.0", "1.10"], "names that only look like it"
+
+
+def test_the_positive_is_assumed_where_nobody_names_it(tmp_path):
+    text = "image_id,label,score_yes,score_no\n1,yes,0.9,0.1\n"
+    assert records.read(written(tmp_path, text)).assumed
+    assert not records.read(written(tmp_path, text), positive="yes").assumed
+    assert not records.read(written(tmp_path, "image_id,label,score\n1,1,0.9\n")).assumed
+    assert not records.read(written(tmp_path, HEAD.replace("score_b", "score_b,score_c") + "x,a,0.5,0.25,0.25")).assumed
+
+
 def test_empty_labels_of_findings_are_unknown(tmp_path):
     text = "image_id,label_edema,label_mass,score_mass,score_edema\n1,,1,0.9,0.2\n2,0,,0.3,0.6\n"
     found = records.read(written(tmp_path, text))
@@ -107,6 +128,7 @@ def test_several_models_in_one_file(tmp_path):
 
 HEAD = "image_id,label,score_a,score_b\n"
 MISTAKES = {
+    "no class": ("image_id,label,score_a,score_\nx,a,0.5,0.5\n", r"column 'score_' names no class"),
     "logits": (HEAD + "x,a,0.5,0.5\ny,b,-2.5,3.5\n", r"column 'score_a', row 2 \(image 'y'\): the score -2.5 .*logits"),
     "nan": (HEAD + "x,a,nan,0.5\n", r"column 'score_a', row 1 .*missing"),
     "empty score": (HEAD + "x,a,0.5,\n", r"column 'score_b', row 1 .*missing"),

@@ -1,5 +1,7 @@
 """Bootstrap intervals of panels: against plain loops over drawn images, and against what theory says of their width."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import bootstrap
@@ -7,9 +9,9 @@ from scipy.stats import bootstrap
 from attn_jax.evaluation import replicates
 from attn_jax.evaluation.intervals import bca, percentile, wilson
 from attn_jax.evaluation.metrics import evaluate
-from attn_jax.evaluation.panel import panels
+from attn_jax.evaluation.panel import of_folds, panels
 from attn_jax.evaluation.records import Predictions
-from attn_jax.evaluation.resampled import Numbers, paired, resample, seed_draws
+from attn_jax.evaluation.resampled import FOLD, paired, resample
 
 
 def predicted(score, truth, model="a", seed="0", group=None):
@@ -112,19 +114,34 @@ def test_patients_widen_and_seeds_widen():
         ]
         (panel,) = panels(sources)
         auc = resample(panel, count=1000)["m"]["auc"]
-        return {by: np.subtract(*auc.interval(by, "percentile")[1::-1]) for by in ("patients", "seeds and patients")}
+        found = {
+            "patients": auc.by_bootstrap("percentile"),
+            "seeds and patients": auc.of_all_seeds().interval(auc.value),
+        }
+        return {by: of.high - of.low for by, of in found.items()}
 
     images, patients, seeds = width(None, 0), width(group, 0), width(group, 0.5)
     assert patients["patients"] > 1.5 * images["patients"]
     assert seeds["seeds and patients"] > 1.1 * seeds["patients"]
 
 
-def test_the_variance_over_seeds_is_that_of_their_mean():
-    point = np.random.default_rng(7).normal(size=5)
-    same = np.repeat(point[:, None], 40_000, axis=1)
-    numbers = Numbers(point, same, same[:, :3], seed_draws(tuple("abcde"), 40_000, 0))
-    assert numbers.replicates("patients").var() == pytest.approx(0)
-    assert numbers.replicates("seeds and patients").var() == pytest.approx(point.var(ddof=1) / 5, rel=0.02)
+def test_folds_of_a_seed_are_one_value():
+    rng = np.random.default_rng(7)
+    runs = {model: {} for model in ("none", "se")}
+    for name, run in study(rng, 90, 4):
+        model, number = name[:-1], int(name[-1])
+        # Two seeds of two folds.
+        rows = np.arange(90) % 2 == number % 2
+        runs[model][f"{number // 2}{FOLD}{number % 2}"] = run.rows(rows)
+    panel = of_folds("", runs)
+    found = resample(panel, count=50)
+    auc = found["se"]["auc"]
+    assert auc.seeds == ("0", "1") and auc.drawn.shape == (2, 50) and auc.sizes == (2,)
+    alone = [evaluate(run.test).metrics["auc"] for run in panel.runs["se"].values()]
+    np.testing.assert_allclose(auc.point, [np.mean(alone[:2]), np.mean(alone[2:])])
+    assert paired(panel, found, "se", "none", "auc").seeds == ("0", "1")
+    fewer = dataclasses.replace(panel, runs=panel.runs | {"none": dict(list(panel.runs["none"].items())[:3])})
+    assert paired(fewer, resample(fewer, count=5), "se", "none", "auc").seeds == ("0",)
 
 
 def test_differences_are_paired():
@@ -133,10 +150,10 @@ def test_differences_are_paired():
     delta = paired(panel, found, "se", "none", "auc")
     assert delta is not None
     assert delta.value == pytest.approx(found["se"]["auc"].value - found["none"]["auc"].value)
-    apart = found["se"]["auc"].replicates("patients").var() + found["none"]["auc"].replicates("patients").var()
-    assert delta.replicates("patients").var() < 0.6 * apart
+    apart = found["se"]["auc"].replicates.var() + found["none"]["auc"].replicates.var()
+    assert delta.replicates.var() < 0.6 * apart
     same = paired(panel, found, "se", "se", "auc")
-    assert same is not None and same.interval("seeds and patients", "percentile")[:2] == (0, 0)
+    assert same is not None and same.value == 0 and same.of_all_seeds().p(0.0) == 1
 
 
 def test_only_shared_seeds_are_compared():

@@ -8,7 +8,7 @@ from attn_jax.errors import UserError
 from attn_jax.evaluation.metrics import evaluate
 from attn_jax.evaluation.panel import panels
 from attn_jax.evaluation.records import Predictions
-from attn_jax.evaluation.subgroups import by_column, columns
+from attn_jax.evaluation.subgroups import by_column, columns, passed_over
 
 
 @pytest.fixture
@@ -40,19 +40,49 @@ def test_each_group_is_its_images_judged(panel):
         expected = np.mean([evaluate(run.test.rows(rows)).metrics["auc"] for run in panel.runs["m"].values()])
         assert group.value == pytest.approx(expected) and group.images == rows.sum()
         assert group.interval.low < group.value < group.interval.high
+        assert group.fewest == min(panel.label[rows].sum(), (1 - panel.label[rows]).sum())
+        assert ("too narrow" in group.caution) == (group.fewest < 20)
 
 
 def test_the_planted_weakness_is_the_worst_group(panel):
-    found = by_column(panel, "m", "view", "auc", lower_is_better=False, count=500)
-    assert found.worst == "AP" and found.gap > 0.2
-    assert found.gap_interval.low > 0.1
-    loss = by_column(panel, "m", "view", "log_loss", lower_is_better=True, count=200)
-    assert loss.worst == max(loss.groups, key=lambda group: group.value).name
-    assert loss.gap_interval.low < loss.gap < loss.gap_interval.high
+    found = by_column(panel, "m", "view", "auc", lower_is_better=False, count=200)
+    assert found.worst == "AP" and found.gap > 0.2 and found.p == 0.001
+    loss = by_column(panel, "m", "view", "log_loss", lower_is_better=True, count=50)
+    named = {group.name: group.value for group in loss.groups if group.fewest >= 10}
+    assert loss.worst == max(named, key=named.get) and loss.gap == pytest.approx(np.ptp(list(named.values())))
+
+
+def test_few_positives_are_neither_best_nor_worst():
+    rng = np.random.default_rng(1)
+    site = np.array(["a"] * 60 + ["b"] * 60 + ["c"] * 60)
+    truth = np.concatenate([np.arange(60) % 2, np.arange(60) % 2, np.arange(60) < 3]).astype(int)
+    score = np.clip(0.5 + 0.2 * (truth - 0.5) + 0.2 * rng.normal(size=180), 0, 1)
+    score[120:123] = 0.0
+    table = pd.DataFrame({"site": site})
+    pair = np.stack([1 - score, score], axis=1)
+    (panel,) = panels([("m", Predictions(np.arange(180), truth, pair, ("no", "yes"), columns=table))])
+    found = by_column(panel, "m", "site", "auc", lower_is_better=False, count=50)
+    assert found.groups[2].value < 0.1 and found.worst in ("a", "b") and found.groups[2].fewest == 3
+
+
+def test_gaps_of_nothing_are_found_as_often_as_they_should():
+    rng = np.random.default_rng(2)
+    found = []
+    for _ in range(40):
+        truth = np.repeat(rng.uniform(size=60) < 0.5, 2).astype(int)
+        score = 1 / (1 + np.exp(-(truth + np.repeat(rng.normal(size=60), 2) + 0.3 * rng.normal(size=120))))
+        table = pd.DataFrame({"site": np.repeat(rng.choice(["a", "b"], size=60), 2)})
+        pair = np.stack([1 - score, score], axis=1)
+        more = {"columns": table, "group": np.repeat(np.arange(60), 2)}
+        (panel,) = panels([("m", Predictions(np.arange(120), truth, pair, ("no", "yes"), **more))])
+        p = by_column(panel, "m", "site", "auc", lower_is_better=False, count=5).p
+        found += [p] if p is not None else []
+    # Of so many, 7 or more at 10 % happen once in 20 such tests.
+    assert len(found) > 30 and np.sum(np.array(found) <= 0.1) <= 0.1 * len(found) + 4
 
 
 def test_columns_that_are_groups(panel):
-    assert columns(panel) == ("view",)
+    assert columns(panel) == ("view",) and passed_over(panel) == (("age", 300),)
     with pytest.raises(UserError, match="column 'age' has 300 values"):
         by_column(panel, "m", "age", "auc", lower_is_better=False)
     with pytest.raises(UserError, match="no column 'sex'"):

@@ -44,11 +44,32 @@ def test_equal_those_of_the_drawn_images(kind, decimals, count):
     # Without validation images, decisions fall at 0.5 on both sides.
     values = Judged(test, {})(weights)
     assert set(values) == set(METRICS)
+    whole = evaluate(test).per_class
     for row, of in enumerate(weights):
-        expected = evaluate(drawn(test, of)).metrics
+        judged = evaluate(drawn(test, of))
         for metric in METRICS:
-            wanted = np.nan if expected[metric] is None else expected[metric]
+            # A mean over fewer findings than on all images would be another number.
+            lost = [f for f in whole if whole[f][metric] is not None and judged.per_class[f][metric] is None]
+            wanted = judged.metrics[metric]
+            wanted = np.nan if wanted is None or (how == "multilabel" and lost) else wanted
             assert values[metric][row] == pytest.approx(wanted, abs=1e-9, nan_ok=True), metric
+
+
+def test_a_finding_that_nobody_knows_is_left_out_and_one_without_a_positive_drawn_undefines():
+    nan = np.nan
+    label = np.array([[1, nan, 0], [0, nan, 1], [1, nan, 0], [0, nan, 0]])
+    score = np.array([[0.9, 0.5, 0.2], [0.2, 0.5, 0.4], [0.1, 0.5, 0.3], [0.3, 0.5, 0.6]])
+    values = Judged(Predictions(np.arange(4), label, score, ("x", "nobody", "rare"), "multilabel"), {})(
+        np.array([[1.0, 1, 1, 1], [2, 0, 1, 1]])
+    )
+    # x: .9 and .1 against .2 and .3; rare: .4 against .2, .3 and .6. The second replicate lacks rare's only positive.
+    assert values["auc"][0] == pytest.approx((2 / 4 + 2 / 3) / 2) and np.isnan(values["auc"][1])
+    assert values["accuracy"][1] == pytest.approx((3 / 4 + 3 / 4) / 2)
+
+
+def test_no_image_has_no_metric():
+    empty = Predictions(np.zeros(0), np.zeros(0), np.zeros((0, 2)), ("no", "yes"))
+    assert all(np.isnan(of).all() and of.shape == (3,) for of in Judged(empty, {})(np.zeros((3, 0))).values())
 
 
 def test_ordinal_kappa_is_evaluates():

@@ -183,3 +183,14 @@ def test_to_image_of_constant_tiny_and_3d_maps():
     drawn = np.asarray(to_image(flat, (2, 2)))
     np.testing.assert_array_equal(drawn, [np.zeros((2, 2)), np.zeros((2, 2)), [[0, 1], [0, 0]]])
     assert to_image(np.ones((1, 2, 2, 2)), (4, 4, 6)).shape == (1, 4, 4, 6)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("size", [(3, 2), (6, 5)])
+def test_to_image_of_a_map_that_is_not_finite_is_nan_and_others_do_not_mind(wrong, size):
+    maps = np.random.default_rng(0).random((3, 3, 2))
+    broken = maps.copy()
+    broken[1, 2, 0] = wrong
+    drawn = np.asarray(to_image(broken, size))
+    assert np.isnan(drawn[1]).all()
+    np.testing.assert_array_equal(drawn[[0, 2]], to_image(maps, size)[np.array([0, 2])])

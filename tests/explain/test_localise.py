@@ -1,17 +1,18 @@
-"""Energy and pointing on maps whose answers are known; CheXlocalize against scikit-image, OpenCV and plain loops."""
+"""Energy and pointing on maps whose answers are known; Otsu's overlap against scikit-image, OpenCV and plain loops."""
 
 import cv2
 import numpy as np
 import pytest
 from skimage.filters import threshold_otsu
 
-from attn_jax.explain.localise import THRESHOLDS, chexlocalize, energy_in_mask, otsu, pointing
+from attn_jax.errors import UserError
+from attn_jax.explain.localise import energy_in_mask, otsu, otsu_iou, pointing
 
 
 def test_energy_by_hand():
-    maps = np.array([[[1, 2], [3, 4]], [[0, 0], [5, 0]], [[0, 0], [0, 0]], [[1, 1], [1, 1]]])
-    masks = np.array([[[0, 1], [0, 1]], [[1, 1], [0, 0]], [[1, 1], [1, 1]], [[0, 0], [0, 0]]])
-    np.testing.assert_allclose(energy_in_mask(maps, masks), [0.6, 0, np.nan, np.nan])
+    maps = np.array([[[1, 2], [3, 4]], [[0, 0], [5, 0]], [[0, 0], [0, 0]], [[1, 1], [1, 1]], [[np.inf, 1], [1, 1]]])
+    masks = np.array([[[0, 1], [0, 1]], [[1, 1], [0, 0]], [[0, 1], [1, 1]], [[0, 0], [0, 0]], [[1, 1], [1, 1]]])
+    np.testing.assert_allclose(energy_in_mask(maps, masks), [0.6, 0, 0.75, np.nan, np.nan])
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 5, 6)])
@@ -28,11 +29,30 @@ def test_energy_of_an_even_map_is_the_area_and_scale_does_not_matter(shape):
 
 
 def test_pointing_by_hand():
-    mask = np.array([[1, 1], [0, 0]], dtype=bool)
-    maps = np.array([[[1, 9], [3, 4]], [[1, 2], [3, 4]], [[9, 0], [9, 0]], [[0, 0], [0, 0]]])
-    np.testing.assert_array_equal(pointing(maps, np.stack([mask] * 4)), [1, 0, 0.5, np.nan])
-    np.testing.assert_array_equal(pointing(maps[:1], np.zeros((1, 2, 2))), [np.nan])
-    np.testing.assert_array_equal(pointing(np.full((1, 2, 2), np.nan), mask[None]), [np.nan])
+    mask = np.array([[1, 0], [0, 0]], dtype=bool)
+    maps = np.array([[[9, 1], [3, 4]], [[1, 2], [3, 4]], [[9, 0], [9, 0]], [[5, 5], [5, 5]]])
+    np.testing.assert_array_equal(pointing(maps, np.stack([mask] * 4)), [1, 0, 0.5, 0.25])
+    for tolerance in (0, 3):
+        np.testing.assert_array_equal(pointing(maps[:1], np.zeros((1, 2, 2)), tolerance), [np.nan])
+        for wrong in (np.nan, np.inf):
+            np.testing.assert_array_equal(pointing(np.full((1, 2, 2), wrong), mask[None], tolerance), [np.nan])
+
+
+@pytest.mark.parametrize("size", [(9, 12), (6, 5, 7)])
+def test_pointing_counts_what_lies_within_its_tolerance(size):
+    rng = np.random.default_rng(0)
+    masks, maps = rng.uniform(size=(20, *size)) < 0.02, rng.uniform(size=(20, *size))
+    masks[:, 2, 3] = True
+    nearest = []
+    for one, mask in zip(maps, masks, strict=True):
+        highest = np.unravel_index(one.argmax(), size)
+        nearest.append(min(np.linalg.norm(np.subtract(highest, place)) for place in np.argwhere(mask)))
+    for tolerance in (0, 1, 1.5, 3):
+        np.testing.assert_array_equal(pointing(maps, masks, tolerance), np.array(nearest) <= tolerance)
+    assert 0 < pointing(maps, masks, 1.5).mean() < pointing(maps, masks, 3).mean() < 1
+    alone = np.zeros((1, 5, 5), bool)
+    alone[0, 2, 2] = True
+    assert pointing(np.ones((1, 5, 5)), alone, 1)[0] == 5 / 25  # a constant map scores the share that is near
 
 
 def blobs(shape, count=12, seed=0):
@@ -73,48 +93,39 @@ def test_otsu_of_several_equal_thresholds_takes_the_lowest():
 
 
 @pytest.mark.parametrize("shape", [(40, 33), (12, 10, 9)])
-def test_chexlocalize_is_a_plain_loop(shape):
+def test_overlap_and_hits_are_plain_loops(shape):
     maps, masks = blobs(shape)
-    found = chexlocalize(maps, masks)
-    assert found.iou.shape == (12,) and found.iou_at.shape == (7, 12)
+    overlap, hit = otsu_iou(maps, masks), pointing(maps, masks)
     for i, (one, mask) in enumerate(zip(maps, masks, strict=True)):
-        stretched = (one - one.min()) / (one.max() - one.min())
         drawn = levels(one) > threshold_otsu(levels(one))
-        for value, foreground in (
-            (found.iou[i], drawn),
-            *zip(found.iou_at[:, i], [stretched > threshold for threshold in THRESHOLDS], strict=True),
-        ):
-            both = sum(bool(a and b) for a, b in zip(foreground.flat, mask.flat, strict=True))
-            either = sum(bool(a or b) for a, b in zip(foreground.flat, mask.flat, strict=True))
-            assert value == pytest.approx(both / either, abs=1e-12)
-        assert found.hit[i] == mask.flat[one.argmax()]
-    assert 0 < found.hit.mean() < 1 and 0 < found.iou.mean() < 1
+        both = sum(bool(a and b) for a, b in zip(drawn.flat, mask.flat, strict=True))
+        either = sum(bool(a or b) for a, b in zip(drawn.flat, mask.flat, strict=True))
+        assert overlap[i] == pytest.approx(both / either, abs=1e-12)
+        assert hit[i] == mask.flat[one.argmax()]
+    assert 0 < hit.mean() < 1 and 0 < overlap.mean() < 1
 
 
-def test_chexlocalize_does_not_mind_scale_and_knows_a_perfect_map():
+def test_overlap_and_hits_do_not_mind_scale_and_know_a_perfect_map():
     maps, masks = blobs((30, 30))
-    found, scaled = chexlocalize(maps, masks), chexlocalize((maps * 1e-30).astype(np.float32), masks)
-    np.testing.assert_allclose(scaled.iou, found.iou, atol=0.01)
-    np.testing.assert_array_equal(scaled.hit, found.hit)
-    perfect = chexlocalize(masks.astype(np.uint8), masks)
-    for values in (perfect.iou, perfect.hit, *perfect.iou_at):
-        np.testing.assert_array_equal(values, 1)
-    np.testing.assert_array_equal(chexlocalize(~masks * 1.0, masks).iou, 0)
+    scaled = (maps * 1e-30).astype(np.float32)
+    np.testing.assert_allclose(otsu_iou(scaled, masks), otsu_iou(maps, masks), atol=0.01)
+    np.testing.assert_array_equal(pointing(scaled, masks), pointing(maps, masks))
+    for measure in (otsu_iou, pointing):
+        np.testing.assert_array_equal(measure(masks.astype(np.uint8), masks), 1)
+    np.testing.assert_array_equal(otsu_iou(~masks * 1.0, masks), 0)
 
 
-def test_chexlocalize_is_undefined_without_a_mask_or_a_map():
+def test_overlap_is_nothing_for_a_constant_map_and_undefined_without_a_mask_or_a_finite_map():
     maps = np.array([[[0.0, 1], [0, 0]], [[2, 2], [2, 2]], [[0, 1], [np.nan, 0]], [[0, 1], [0, np.inf]]])
     masks = np.ones((4, 2, 2), bool)
-    found = chexlocalize(maps, masks)
-    np.testing.assert_array_equal(found.iou, [0.25, np.nan, np.nan, np.nan])
-    np.testing.assert_array_equal(found.iou_at[3], [0.25, np.nan, np.nan, np.nan])
-    np.testing.assert_array_equal(found.hit[:3], [1, np.nan, np.nan])
-    nothing = chexlocalize(maps[:1], np.zeros((1, 2, 2)))
-    assert np.isnan([nothing.iou, nothing.hit, *nothing.iou_at]).all()
+    np.testing.assert_array_equal(otsu_iou(maps, masks), [0.25, 0, np.nan, np.nan])
+    assert np.isnan(otsu_iou(maps, 0 * masks)).all()
 
 
 def test_mistakes():
-    for measure in (energy_in_mask, pointing, chexlocalize):
+    with pytest.raises(UserError, match="tolerance=-1 is not a distance"):
+        pointing(np.ones((1, 2, 2)), np.ones((1, 2, 2)), -1)
+    for measure in (energy_in_mask, pointing, otsu_iou):
         with pytest.raises(ValueError, match="bring both to the image's size"):
             measure(np.ones((1, 2, 2)), np.ones((1, 4, 4)))
         with pytest.raises(ValueError, match="bring both to the image's size"):

@@ -124,14 +124,22 @@ def test_occlusion_refuses_to_leave_pixels_out(toys, stride):
         occlusion(*toys[2], patch=4, stride=stride)
 
 
+def test_occlusion_refuses_to_cover_everything(toys):
+    with pytest.raises(UserError, match="patch=12 covers the whole image of 12 x 10; choose a smaller one"):
+        occlusion(*toys[2], patch=12)
+    assert occlusion(*toys[2], patch=11, stride=11).shape == (3, 12, 10)
+
+
 def test_rise_is_a_loop_over_its_masks(toys):
     case, key = toys[3], jax.random.key(3)
     maps = rise(*case, key=key, samples=7, cells=3, kept=0.4, at_once=12)
-    known, draw = 0, jax.jit(random_mask, static_argnums=(1, 2))
+    masks, draw = [], jax.jit(random_mask, static_argnums=(1, 2))
     for index in range(7):
         mask = np.asarray(draw(jax.random.fold_in(key, index), case.images.shape[1:-1], 3, 0.4))
         assert mask.shape == case.images.shape[1:-1] and mask.min() >= 0 and mask.max() <= 1 and np.ptp(mask) > 0.1
-        known = known + np.multiply.outer(scores(case, case.images * mask[..., None], case.targets), mask)
+        masks.append(mask)
+    masked = np.array([scores(case, case.images * mask[..., None], case.targets) for mask in masks])
+    known = np.einsum("mb,m...->b...", masked - masked.mean(axis=0), masks)
     np.testing.assert_allclose(maps, known / (7 * 0.4), rtol=1e-4, atol=1e-5)
 
 
@@ -142,7 +150,7 @@ class Sum(nn.Module):
 
 
 def test_rise_is_unbiased_on_a_linear_network():
-    """Its mean is the sum of a pixel's products with all masks, whose second moments OpenCV's masks give."""
+    """Its mean is the sum of a pixel's covariances with all masks, which OpenCV's masks give."""
     height, width, cells, kept = 8, 7, 3, 0.4
     cell = 3  # of either axis, rounded up
     moments, places = np.zeros((height * width, height * width)), list(itertools.product(range(cell), repeat=2))
@@ -153,7 +161,7 @@ def test_rise_is_unbiased_on_a_linear_network():
             resized = cv2.resize(grid, ((cells + 1) * cell,) * 2, interpolation=cv2.INTER_LINEAR)
             of_grid[..., index] = resized[top : top + height, left : left + width]
         of_grid = of_grid.reshape(height * width, -1)
-        moments += (kept * (1 - kept) * of_grid @ of_grid.T + kept**2) / len(places)
+        moments += kept * (1 - kept) * of_grid @ of_grid.T / len(places)
     image = np.random.default_rng(0).normal(size=(1, height, width, 1)).astype(np.float32)
     known = (moments @ image.reshape(-1) / kept).reshape(height, width)
     options = {"samples": 4000, "cells": cells, "kept": kept, "at_once": 500}

@@ -10,6 +10,8 @@ import pytest
 from attn_jax.errors import UserError
 from attn_jax.explain.methods import METHODS, saliency
 
+# Those that the toy network has; test_own_attention.py is on a mechanism's maps.
+OF_THE_TOY = [method for method in METHODS if method != "attention"]
 FEW = {
     "smooth_grad": {"key": jax.random.key(1), "samples": 3},
     "integrated_gradients": {"steps": 4},
@@ -24,7 +26,7 @@ def maps_2d(toys):
     return functools.cache(lambda method: np.asarray(saliency(*toys[2], method, **FEW.get(method, {}))))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_THE_TOY)
 def test_a_volume_of_one_slice_has_the_maps_of_the_slice(toys, maps_2d, method):
     case = toys[2]
     params = {"head": case.variables["params"]["head"]}
@@ -39,7 +41,7 @@ def test_a_volume_of_one_slice_has_the_maps_of_the_slice(toys, maps_2d, method):
     np.testing.assert_allclose(maps[:, 0], known, rtol=1e-4, atol=1e-5 * np.abs(known).max())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_THE_TOY)
 def test_the_map_of_an_image_does_not_depend_on_the_batch(toys, maps_2d, method):
     case = toys[2]
     alone = saliency(case.model, case.variables, case.images[1:2], case.targets[1:2], method, **FEW.get(method, {}))
@@ -67,8 +69,25 @@ def test_mistakes_have_one_line(toys):
         saliency(*case, "rise", key=jax.random.key(0), samples=0)
     with pytest.raises(UserError, match="steps=0 must be at least 1"):
         saliency(*case, "integrated_gradients", steps=0)
+    with pytest.raises(UserError, match="needs a network with an attention mechanism"):
+        saliency(*case, "attention")
     with pytest.raises(UserError, match="kept=0.0 is no probability above 0"):
         saliency(*case, "rise", key=jax.random.key(0), kept=0.0)
+
+
+def test_mistakes_in_images_and_targets_have_one_line(toys, linear):
+    case = toys[2]
+    with pytest.raises(UserError, match="images are uint8; give them in floating point"):
+        saliency(case.model, case.variables, np.ones((3, 12, 10, 2), np.uint8), case.targets)
+    for targets in (np.array([0.0, 1, 2]), np.array([True, False, True]), np.array([0, 1]), np.array([[0], [1], [2]])):
+        with pytest.raises(UserError, match=r"targets are .*; give whole numbers, one an image, \[3\]"):
+            saliency(case.model, case.variables, case.images, targets)
+    with pytest.raises(UserError, match=r"targets \[-1, 4\] are not from 0 to 3: the network has 4 output"):
+        saliency(case.model, case.variables, case.images, np.array([4, -1, 3]))
+    one = {"params": {"head": {"kernel": linear.variables["params"]["head"]["kernel"][:, :1]}}}
+    assert saliency(type(linear.model)(1), one, linear.images, np.array([0, 1]), "input_gradient").shape[0] == 2
+    with pytest.raises(UserError, match=r"targets \[2\] are not from 0 to 1: the network has 1 output"):
+        saliency(type(linear.model)(1), one, linear.images, np.array([2, 1]), "input_gradient")
 
 
 def test_only_a_key_must_be_given():

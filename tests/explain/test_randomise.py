@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attn_jax.errors import UserError
-from attn_jax.explain.randomise import cascade
+from attn_jax.explain.randomise import cascade, forget_statistics
 
 LAYERS = ("stem", "block1", "token", "head")
 
@@ -76,6 +76,24 @@ def test_equal_generators_draw_equal_networks():
     for path in same:
         np.testing.assert_array_equal(same[path], again[path])
     assert (same["stem", "kernel"] != other["stem", "kernel"]).any()
+
+
+def test_statistics_are_those_of_a_new_network_where_weights_were_randomised():
+    rng = np.random.default_rng(0)
+
+    def norm():
+        return {"mean": rng.normal(size=8).astype(np.float32), "var": rng.gamma(2, size=8).astype(np.float32)}
+
+    stats = {"stem": norm(), "block1": {"conv": {"norm": norm()}, "gate": norm()}}
+    before = copy.deepcopy(stats)
+    found = forget_statistics(stats, ["head", "block1"])
+    assert found.keys() == stats.keys() and found["stem"] is stats["stem"]
+    for path, leaf in leaves(found["block1"]).items():
+        np.testing.assert_array_equal(leaf, np.full(8, path[-1] == "var", np.float32))
+        assert leaf.dtype == np.float32
+    assert leaves(found["block1"]).keys() == leaves(stats["block1"]).keys()
+    for path, leaf in leaves(stats).items():
+        np.testing.assert_array_equal(leaf, leaves(before)[path])
 
 
 @pytest.mark.parametrize(

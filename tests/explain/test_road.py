@@ -127,12 +127,15 @@ def test_ties_are_cut_at_the_percentage():
     np.testing.assert_array_equal(most, removal_rank(maps)[0] < 20)
 
 
-def test_a_map_without_an_order_is_undefined():
+def test_a_constant_map_has_the_seeded_order_and_one_that_is_not_finite_nothing():
     images = np.random.default_rng(0).normal(size=(2, 8, 8, 1))
-    maps = np.stack([np.ones((8, 8)), images[1, ..., 0]])
-    found = road(linear(np.ones((8, 8, 1))), images, maps)
+    maps = np.stack([np.ones((8, 8)), np.where(np.eye(8) > 0, np.inf, images[1, ..., 0])])
+    predict = linear(np.random.default_rng(1).random((8, 8, 1)))
+    found = road(predict, images, maps)
     for values in (found.morf, found.lerf, found.combined[:, None]):
-        np.testing.assert_array_equal(np.isnan(values).all(axis=1), [1, 0])
+        np.testing.assert_array_equal(np.isnan(values).all(axis=1), [0, 1])
+    shuffled = -removal_rank(np.zeros((1, 8, 8)))
+    np.testing.assert_array_equal(found.morf[0], road(predict, images[:1], shuffled).morf[0])
 
 
 def test_mistakes():

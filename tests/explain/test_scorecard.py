@@ -18,7 +18,7 @@ def masks() -> np.ndarray:
 
 def test_a_map_of_the_mask_has_all_and_one_of_the_rest_nothing(masks: np.ndarray) -> None:
     inside, outside = localisation(masks, masks), localisation(1 - masks, masks)
-    for name in ("iou", "hit", "energy", "auprc"):
+    for name in ("iou", "hit", "pointing", "energy", "auprc"):
         np.testing.assert_allclose(inside[name][:2], 1)
         assert np.isnan(inside[name][2]), "an empty mask has no score"
     for name in ("iou", "hit", "energy"):
@@ -28,7 +28,19 @@ def test_a_map_of_the_mask_has_all_and_one_of_the_rest_nothing(masks: np.ndarray
     even = localisation(np.ones_like(masks), masks)
     np.testing.assert_allclose(even["energy"][:2], area[:2])
     np.testing.assert_allclose(even["auprc"][:2], area[:2])
-    assert np.isnan(even["hit"]).all() and np.isnan(even["iou"]).all()
+    np.testing.assert_allclose(even["hit"][:2], area[:2])
+    np.testing.assert_array_equal(even["iou"][:2], 0)
+    assert all(np.isnan(values[2]) for values in even.values())
+
+
+def test_pointing_allows_for_15_of_224_pixels_of_the_longer_side() -> None:
+    masks, maps = np.zeros((4, 40, 90)), np.zeros((4, 40, 90))
+    masks[:, 10:20, 10:20] = 1
+    for one, column in zip(maps, (19, 20, 25, 26), strict=True):  # 15 / 224 * 90 is 6.03
+        one[15, column] = 1
+    found = localisation(maps, masks)
+    np.testing.assert_array_equal(found["hit"], [1, 0, 0, 0])
+    np.testing.assert_array_equal(found["pointing"], [1, 1, 1, 0])
 
 
 def test_the_nearer_a_map_the_better_its_scores(masks: np.ndarray) -> None:
@@ -56,7 +68,10 @@ def test_a_map_of_what_the_network_looks_at_is_more_faithful_than_its_opposite(s
     assert set(right) == {"insertion", "deletion"} | ({"road"} if len(size) == 2 else set())
     for name, values in right.items():
         assert ((values > wrong[name]) if METRICS[name].higher_is_better else (values < wrong[name])).all()
-    assert all(np.isnan(values).all() for values in faithfulness(predict, images, np.ones((4, *size))).values())
+    even = faithfulness(predict, images, np.ones((4, *size)))
+    assert all(np.isfinite(values).all() for values in even.values())
+    gone = faithfulness(predict, images, np.full((4, *size), np.nan))
+    assert all(np.isnan(values).all() for values in gone.values())
 
 
 def test_every_metric_is_known_by_what_it_needs(masks: np.ndarray) -> None:
@@ -78,8 +93,8 @@ def test_what_stands_beside_a_method(masks: np.ndarray) -> None:
     assert np.isin(pixels, (SIDE // 2 - 1, SIDE // 2)).all()
 
 
-def test_only_where_zero_means_nothing_the_negative_part_stays() -> None:
+def test_what_speaks_against_the_class_is_left_out() -> None:
     maps = np.array([[[-2.0, 3.0], [0.5, -1.0]]])
-    np.testing.assert_array_equal(in_favour(maps, "occlusion"), [[[0, 3], [0.5, 0]]])
-    np.testing.assert_array_equal(in_favour(maps, "integrated_gradients"), [[[0, 3], [0.5, 0]]])
-    np.testing.assert_array_equal(in_favour(maps, "rise"), maps)
+    for method in ("occlusion", "integrated_gradients", "rise"):
+        np.testing.assert_array_equal(in_favour(maps, method), [[[0, 3], [0.5, 0]]])
+    np.testing.assert_array_equal(in_favour(maps, "grad_cam"), maps)

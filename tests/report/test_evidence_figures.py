@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from attn_jax.evaluation.across import Across
+from attn_jax.evaluation.comparing import Effect
 from attn_jax.evaluation.evidence import Settings, on_panel
-from attn_jax.evaluation.hierarchical import posterior
+from attn_jax.evaluation.hierarchical import Rope, posterior
 from attn_jax.evaluation.over_datasets import compare
 from attn_jax.evaluation.panel import panels
 from attn_jax.report.figures import (
@@ -35,7 +36,9 @@ def over(datasets):
     values = 0.8 + 0.02 * np.arange(4) + rng.normal(0, 0.01, (datasets, 4))
     known = {m: posterior(values[:, k] - values[:, 0], np.full(datasets, 0.01), rope=0.02) for k, m in enumerate(GAINS)}
     known.pop("none")
-    return Across(tuple(GAINS), tuple(f"d{k}" for k in range(datasets)), "none", compare(values, baseline=0), known)
+    names, references = tuple(f"d{k}" for k in range(datasets)), dict.fromkeys(known, "none")
+    chances = {model: {0.01: of.new_rope, 0.1: Rope(0.2, 0.3, 0.5)} for model, of in known.items()}
+    return Across(tuple(GAINS), names, "none", compare(values, baseline=0), known, references, chances)
 
 
 def every(panel, found, simulated, settings, look):
@@ -76,14 +79,17 @@ def test_forest_holds_the_differences_and_the_verdicts(found, settings, look):
     assert means["delta_auc"].is_monotonic_decreasing and set(means.index) == set(GAINS) - {"none"}
     for contest in found.contests:
         effect, row = contest.effects["auc"], means.loc[contest.first]
-        interval = effect.intervals["seeds and patients percentile"]
+        interval = effect.intervals["seeds and patients t"]
         assert (row["delta_auc"], row["low"], row["high"]) == (effect.value, *interval[:2])
         assert row["verdict"] == contest.equivalence.verdict
         alone = figure.data[(figure.data["model"] == contest.first) & (figure.data["of"] == "seed")]
         assert tuple(alone["delta_auc"]) == effect.seeds
         text = f"{signed(effect.value)} ({signed(interval.low)} to {signed(interval.high)})"
         assert (text in figure.svg) == (contest.first != "ECA")
-    assert "over seeds and patients (60 replicates)" in figure.caption and "\u00b10.02" in figure.caption
+    assert (
+        "t intervals over seeds and patients (60 bootstrap replicates)" in figure.caption
+        and "\u00b10.02" in figure.caption
+    )
 
 
 def test_forest_of_a_loss_has_the_lowest_first(sources, look):
@@ -91,17 +97,34 @@ def test_forest_of_a_loss_has_the_lowest_first(sources, look):
     found = on_panel(panels(list(sources(repeats=1)))[0], settings)
     figure = forest.figure(found, settings, look, "f", simulated=False)
     assert figure.data["delta_brier"].is_monotonic_increasing and (figure.data["of"] == "mean").all()
-    assert "\u2190 better" in figure.svg and "over patients (60" in figure.caption and "seed" not in figure.caption
+    assert (
+        "\u2190 better" in figure.svg
+        and "t intervals over patients (60" in figure.caption
+        and "seed" not in figure.caption
+    )
 
 
-def test_forest_says_why_there_is_no_difference(sources, settings, look):
-    apart = panels(list(sources(repeats={"none": (0, 1), "SE": (0, 1), "ECA": (7,), "CBAM \u00b7 resnet18": (8,)})))[0]
+def test_forest_says_why_there_is_no_difference_and_where_seeds_are_unpaired(sources, settings, look):
+    apart = panels(list(sources(repeats={"none": (0, 1), "SE": (0, 1), "ECA": (7,), "CBAM \u00b7 resnet18": (8, 9)})))[
+        0
+    ]
     found = on_panel(apart, settings)
     figure = forest.figure(found, settings, look, "f", simulated=False)
-    assert figure.svg.count("no seed in common") == 1, "of the model that is named"
-    assert figure.data.iloc[-1]["verdict"] == "no seed in common"
-    alone = dataclasses.replace(found, contests=tuple(of for of in found.contests if of.first != "SE"))
-    assert forest.figure(alone, settings, look, "f", simulated=False) is None
+    assert figure.svg.count("seeds unpaired") == 1, "of the model that is named"
+    means = figure.data[figure.data["of"] == "mean"].set_index("model")
+    assert means["verdict"].str.endswith("seeds unpaired").sum() == 2
+    assert dict(means["drawn"]) == {
+        "SE": "seeds and patients",
+        "ECA": "patients",
+        "CBAM \u00b7 resnet18": "seeds and patients",
+    }
+    unknown = Effect("auc", None, reason="undefined on these test images")
+    contests = [dataclasses.replace(of, effects={"auc": unknown}, equivalence=None) for of in found.contests]
+    one = dataclasses.replace(found, contests=(found.contests[0], *contests[1:]))
+    drawn = forest.figure(one, settings, look, "f", simulated=False)
+    assert drawn.data.iloc[-1]["verdict"] == "undefined on these test images"
+    none = dataclasses.replace(found, contests=tuple(contests))
+    assert forest.figure(none, settings, look, "f", simulated=False) is None
     assert forest.figure(dataclasses.replace(found, contests=()), settings, look, "f", simulated=False) is None
 
 
@@ -118,10 +141,12 @@ def test_seeds_hold_both_intervals(found, settings, look):
     for model, part in figure.data.groupby("model"):
         value = found.models[model].metrics["auc"]
         assert dict(zip(part["seed"], part["auc"], strict=True)) == value.seeds
-        for by in ("patients", "seeds and patients"):
-            name = by.replace(" ", "_")
+        for name, by in (("patients", "patients bca"), ("seeds_and_patients", "seeds and patients t")):
             ends = part[[f"{name}_low", f"{name}_high"]].iloc[0]
-            assert tuple(ends) == value.intervals[f"{by} bca"][:2]
+            assert tuple(ends) == value.intervals[by][:2]
+        errors = part[["error_seeds", "error_patients"]].iloc[0]
+        assert np.sqrt((errors**2).sum()) == pytest.approx(value.spread.total)
+        assert errors["error_seeds"] == pytest.approx(value.sd / np.sqrt(3))
 
 
 def test_one_seed_has_no_doubt_from_seeds(sources, settings, look):
@@ -191,6 +216,7 @@ def test_expected_holds_the_posteriors(settings, look):
         known = of.posteriors[row["model"]]
         assert tuple(row[["worse", "equivalent", "better"]]) == known.new_rope
         assert (row["mean_mean"], row["next_low"], row["next_high"]) == (known.mu.mean, known.new.low, known.new.high)
+        assert row["better_greatest"] == max(0.5, known.new_rope.right) and row["baseline"] == "none"
     alone = posterior(np.array([0.1]), np.array([0.01]), rope=0.02)
     unknown = dataclasses.replace(of, posteriors={"SE": alone})
     assert expected.figure(unknown, settings, look, "e", simulated=False) is None

@@ -10,7 +10,6 @@ from attn_jax.evaluation.calibration import reliability_bands
 from attn_jax.evaluation.curves import replicate_roc
 from attn_jax.evaluation.decision_curve import decision_curve
 from attn_jax.evaluation.evidence import on_panel
-from attn_jax.evaluation.intervals import wilson
 from attn_jax.evaluation.panel import of_folds, panels
 from attn_jax.evaluation.records import Predictions
 from attn_jax.evaluation.replicates import draws
@@ -20,13 +19,6 @@ from attn_jax.report.figures import decision, forest, reliability, roc, selectiv
 @pytest.fixture(scope="module")
 def three(sources):
     return panels(list(sources(repeats=2, classes=3)))[0]
-
-
-def test_bars_are_wilsons():
-    low, high = reliability.bars(np.array([0.0, 0.3, 1.0, np.nan]), np.array([4, 10, 7, 0]))
-    for k, (hits, count) in enumerate([(0, 4), (3, 10), (7, 7)]):
-        assert (low[k], high[k]) == pytest.approx(wilson(hits, count)[:2], abs=1e-12)
-    assert np.isnan(low[3])
 
 
 def test_a_diagram_of_one_seed_is_that_of_its_scores(panel):

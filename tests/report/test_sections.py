@@ -9,6 +9,7 @@ from attn_jax.evaluation.metrics import evaluate
 from attn_jax.evaluation.records import Predictions
 from attn_jax.report.arms import comparisons
 from attn_jax.report.evidence import gather
+from attn_jax.report.figures import cost, palette
 from attn_jax.report.sections import build, figures_in, slugs, tables_in
 from attn_jax.report.tables import leaderboard
 
@@ -80,6 +81,31 @@ def test_threshold_without_validation_is_noted(contents):
 def test_every_data_set_has_its_own_sections(page):
     titles = ["Summary", "wild", "phantom", "Over data sets", "External validation", "Data", "Cells", "Provenance"]
     assert [e.text for e in page.all("h2")] == titles
+
+
+def test_the_leaderboard_and_the_cost_figures_hold_the_evidence_of_their_arms(contents):
+    compared = comparisons(contents)
+    evidence = gather(contents, compared)
+    judged = evidence.find(compared[0])
+    board = leaderboard.leaderboard(compared[0], "board", judged)
+    fields = [field for column in board.columns for field in column.fields]
+    looks = palette.looks(compared[0], list(dict.fromkeys(contents.cells["attention"])))
+    figure = next(of for of in cost.figures(compared[0], looks, "c", judged) if of.name == "c-gmacs")
+    drawn = figure.data.set_index("arm")
+    for arm, row in zip(compared[0].ranked, board.rows, strict=True):
+        told = dict(zip(fields, [item for value in row for item in value.data], strict=True))
+        interval = judged.found.models[arm.label].metrics["auc"].intervals["seeds and patients t"]
+        assert (told["auc_low"], told["auc_high"]) == interval[:2]
+        assert told["letters"] == judged.found.letters[arm.label]
+        assert tuple(drawn.loc[arm.label, ["auc_low", "auc_high"]]) == interval[:2]
+    assert "intervals over seeds and images" in figure.caption
+
+
+def test_external_validation_has_its_evidence(page):
+    tables = [e.attrs.get("id") for e in page.all("table")]
+    for name in ("", "intervals-", "trust-"):
+        assert f"table-{name}external-wild-on-phantom" in tables
+    assert not any(name and name.startswith("table-contests-external") for name in tables), "one arm has no baseline"
 
 
 def test_slugs_are_safe_and_unique():

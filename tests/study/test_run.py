@@ -77,14 +77,16 @@ def test_an_external_test_shares_the_training_and_the_test_images(workdir: pathl
 def written(workdir: pathlib.Path) -> dict[str, int]:
     """When results and scores were written."""
     files = [
-        p for name in ("result.json", "saliency.json", "saliency.parquet") for p in workdir.glob(f"cells/*/{name}")
+        p
+        for name in ("result.json", "saliency.json", "saliency.parquet", "saliency_maps.npz")
+        for p in workdir.glob(f"cells/*/{name}")
     ]
     return {str(p.relative_to(workdir)): p.stat().st_mtime_ns for p in files}
 
 
 def test_a_second_call_runs_nothing(workdir: pathlib.Path) -> None:
     before = written(workdir)
-    assert len(before) == 4 * 3
+    assert len(before) == 4 + 2 * 3  # a test on another data set is not scored
     config = small_config()
     config.training.log_every = 3
     config.report.pictures = False
@@ -220,7 +222,7 @@ def test_another_layer_is_drawn_without_training(workdir: pathlib.Path, tmp_path
         after = json.loads(path.read_text())
         assert after["evaluation"] == before["evaluation"] and after["finished"] == before["finished"]
         assert np.load(path.parent / "maps.npz")["map"].shape[1:] == (16, 16)
-        assert np.load(workdir / "cells" / path.parent.name / "maps.npz")["map"].shape[1:] == (4, 4)
+        assert np.load(workdir / "cells" / path.parent.name / "maps.npz")["map"].shape[1:] == (8, 8)
 
 
 def test_a_lost_result_is_made_again_alike(workdir: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -234,8 +236,9 @@ def test_a_lost_result_is_made_again_alike(workdir: pathlib.Path, tmp_path: path
 
 
 def test_maps_are_scored_as_the_page_places_them(workdir: pathlib.Path) -> None:
-    for path in workdir.glob("cells/*/result.json"):
+    for path in workdir.glob("cells/*/saliency.json"):
         table = pd.read_parquet(path.parent / "saliency.parquet")
+        path = path.with_name("result.json")
         lesion = json.loads(path.read_text())["saliency"]["lesion"]
         energy = table[(table["method"] == "grad_cam") & (table["metric"] == "energy")]["value"].dropna()
         assert (energy.mean(), len(energy)) == (pytest.approx(lesion["energy"]), lesion["images"])
@@ -249,24 +252,22 @@ def test_maps_are_scored_as_the_page_places_them(workdir: pathlib.Path) -> None:
 def test_lost_scores_are_made_again_without_training(
     workdir: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A lost table, a cell of a time before there were scores, and one whose network is gone."""
+    """A lost table, and a cell whose network is gone."""
     copy = tmp_path / "copy"
     shutil.copytree(workdir, copy)
     (lost,) = copy.glob("cells/here-none-seed0-????????")
-    (old,) = copy.glob("cells/here-none-seed0-tested_onthere-????????")
     (gone,) = copy.glob("cells/here-se-seed0-????????")
     before = written(copy)
-    (lost / "saliency.parquet").unlink()
-    for name in ("saliency.parquet", "saliency.json"):
-        (old / name).unlink()
-        (gone / name).unlink()
+    for missing in (lost / "saliency.parquet", gone / "saliency.parquet", gone / "saliency.json"):
+        missing.unlink()
     shutil.rmtree(gone / "variables")
     assert study.run(small_config(), copy) == 0
-    for folder in (lost, old):
-        made, kept = (pd.read_parquet(root / "cells" / folder.name / "saliency.parquet") for root in (copy, workdir))
-        pd.testing.assert_frame_equal(made, kept)
+    made, kept = (pd.read_parquet(root / "cells" / lost.name / "saliency.parquet") for root in (copy, workdir))
+    pd.testing.assert_frame_equal(made, kept)
     changed = {name for name, when in written(copy).items() if before[name] != when}
-    assert {pathlib.Path(name).parts[1] for name in changed} == {lost.name, old.name}
+    assert {pathlib.Path(name).parts[1] for name in changed} == {lost.name}
     assert not [name for name in changed if name.endswith("result.json")]
     assert "here-se-seed0: not scored: UserError" in capsys.readouterr().err
-    assert not (gone / "saliency.json").exists() and "not scored" in (copy / "report" / "report.html").read_text()
+    reason = json.loads((gone / "saliency_failure.json").read_text())["reason"]
+    assert "holds no trained network" in reason and not (gone / "saliency.json").exists()
+    assert "holds no trained network" in (copy / "report" / "report.html").read_text()

@@ -71,6 +71,14 @@ def expected_w(steps: int) -> float:
     return float(w)
 
 
+def test_the_last_variables_can_be_kept_whatever_validation_says(tmp_path: pathlib.Path) -> None:
+    values = iter([0.9, 0.5, 0.4, 0.3, 0.2, 0.1])
+    done = run(tmp_path / "last", lambda v: {"auc": next(values)}, keep_last=True, patience=1)
+    plain = run(tmp_path / "plain", lambda v: {"auc": float("nan")})
+    assert (done.steps, done.progress.best_step) == (18, 18)
+    assert done.variables["params"]["w"] == plain.variables["params"]["w"]
+
+
 def test_it_takes_every_step_and_keeps_the_best_variables(tmp_path: pathlib.Path) -> None:
     scores = iter([0.6, 0.9, 0.8, 0.9, 0.7, 0.1])
     done = run(tmp_path, lambda variables: {"auc": next(scores)})

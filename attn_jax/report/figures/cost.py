@@ -1,4 +1,4 @@
-"""Cost against quality: one point an arm, its bar the spread over seeds, and the front that no arm beats in both."""
+"""Cost against quality: one point an arm, its bar the metric's interval, and the front that no arm beats in both."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from attn_jax.evaluation import shown
+from attn_jax.evaluation.intervals import Interval
 from attn_jax.evaluation.metrics import LOWER_IS_BETTER
 from attn_jax.report import numbers
 from attn_jax.report.arms import Comparison
+from attn_jax.report.evidence import Judged
 from attn_jax.report.figures.drawing import Figure, canvas, finish, legend_below
 from attn_jax.report.figures.palette import FAINT, Look
 
@@ -29,9 +32,9 @@ _FORMS: dict[str, Callable[[float | None], str]] = {
 }
 
 
-def figures(comparison: Comparison, look: dict[str, Look], name: str) -> list[Figure]:
-    """One scatter a cost that was measured."""
-    found = [_scatter(comparison, look, f"{name}-{panel[0]}", *panel) for panel in PANELS]
+def figures(comparison: Comparison, look: dict[str, Look], name: str, judged: Judged | None = None) -> list[Figure]:
+    """One scatter a cost that was measured; arms that were not `judged` have no interval."""
+    found = [_scatter(comparison, judged, look, f"{name}-{panel[0]}", *panel) for panel in PANELS]
     return [drawn for drawn in found if drawn is not None]
 
 
@@ -46,14 +49,22 @@ def front(
 
 
 def _scatter(
-    comparison: Comparison, look: dict[str, Look], name: str, field: str, axis: str, factor: float, short: str
+    comparison: Comparison,
+    judged: Judged | None,
+    look: dict[str, Look],
+    name: str,
+    field: str,
+    axis: str,
+    factor: float,
+    short: str,
 ) -> Figure | None:
     metric = comparison.primary
     rows = []
     for arm in comparison.arms:
         cost, quality = arm.cost(field), arm.metric(metric)
         if cost.mean is not None and quality.mean is not None:
-            rows.append((arm.label, cost.mean, cost.sd, quality.mean, quality.sd))
+            interval = _interval(judged, arm.label, metric)
+            rows.append((arm.label, cost.mean, cost.sd, quality.mean, *(interval[:2] if interval else (None, None))))
     if not rows:
         return None
     title = numbers.metric_title(metric)
@@ -62,12 +73,13 @@ def _scatter(
     crowded = len(rows) > MOST_LABELS
     with canvas(3.6, 2.9 + 0.15 * crowded * len(comparison.shown)) as (sheet, axes):
         handles, labelled = [], []
-        for label, spent, _, level, sd in rows:
+        for label, spent, _, level, low, high in rows:
             style = look[label]
             drawn = axes.errorbar(
                 [factor * spent],
                 [level],
-                yerr=None if sd is None or style.faint else [sd],
+                # A share's interval may leave out its mean by rounding; a bar cannot point backwards.
+                yerr=None if low is None or style.faint else np.maximum([[level - low], [high - level]], 0),
                 color=style.colour,
                 marker=style.marker,
                 markersize=4 if style.faint else 8,
@@ -93,20 +105,30 @@ def _scatter(
         axes.set(xlabel=axis, ylabel=f"Mean {title}")
         form = _FORMS[field]
         said = "; ".join(
-            f"{label}: {form(spent)}, {numbers.spread(level, sd)}" for label, spent, _, level, sd in rows[:12]
+            f"{label}: {form(spent)}, {numbers.fixed(level)}{_within(low, high)}"
+            for label, spent, _, level, low, high in rows[:12]
         )
         best = [label for label, on in zip((row[0] for row in rows), on_front, strict=True) if on]
-        columns = ["arm", field, f"{field}_sd", metric, f"{metric}_sd"]
+        columns = ["arm", field, f"{field}_sd", metric, f"{metric}_low", f"{metric}_high"]
         return finish(
             sheet,
             name,
             f"{title} against {short}",
-            f"Bars: ± sd over {comparison.repeats}s. Line: the Pareto front of the means (no arm is"
+            f"{f'Bars: {judged.interval_words}. ' if judged else ''}Line: the Pareto front of the means (no arm is"
             f" better for no more cost): {_listed(best)}.",
             pd.DataFrame(rows, columns=columns).assign(front=on_front),
             alternative=f"{title} against {short} on {comparison.dataset}. {said}. On the front: {_listed(best)}.",
             simulated=comparison.simulated,
         )
+
+
+def _interval(judged: Judged | None, label: str, metric: str) -> Interval | None:
+    of = judged.found.models.get(label) if judged else None
+    return shown.of_value(of.metrics[metric], metric, len(of.seeds) > 1)[1] if of else None
+
+
+def _within(low: float | None, high: float | None) -> str:
+    return "" if low is None else f" ({numbers.fixed(low)} to {numbers.fixed(high)})"
 
 
 def _listed(names: list[str]) -> str:

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from attn_jax.evaluation import replicates
 from attn_jax.evaluation.decision_curve import THRESHOLDS, decision_curve, pointwise_interval, replicate_curves
 from attn_jax.evaluation.evidence import OnDataset, Settings, ranked
-from attn_jax.evaluation.intervals import LEVEL
 from attn_jax.evaluation.panel import Panel
 from attn_jax.report.figures.drawing import Figure, canvas, curve, finish, legend_below
 from attn_jax.report.figures.palette import FAINT, INK, Look
@@ -72,7 +71,7 @@ def band(panel: Panel, model: str, settings: Settings) -> Float[np.ndarray, "2 9
     """The pointwise interval of `net_benefit` over replicates of the panel's patients, its seeds as they are."""
     rng = np.random.default_rng(settings.seed)
     draws = replicates.draws(rng, panel.cluster, settings.replicates)
-    return pointwise_interval(np.concatenate([_mean(panel, model, weights) for _, weights in draws]), LEVEL)
+    return pointwise_interval(np.concatenate([_mean(panel, model, weights) for _, weights in draws]), settings.level)
 
 
 def _mean(panel: Panel, model: str, weights: np.ndarray) -> np.ndarray:
@@ -84,7 +83,7 @@ def _mean(panel: Panel, model: str, weights: np.ndarray) -> np.ndarray:
 def _caption(found: OnDataset, settings: Settings, best: str, hidden: int) -> str:
     unit = drawn(False, found.patients)
     parts = [
-        f"Net benefit per image, means over seeds. Shaded: pointwise {percent(LEVEL)} percentile"
+        f"Net benefit per image, means over seeds. Shaded: pointwise {percent(settings.level)} percentile"
         f" interval of {best}, the best by {metric_title(settings.metric)}, from the bootstrap over {unit}"
         f" ({settings.replicates} replicates). The axis ends below 0 where nothing is of use."
     ]

@@ -7,9 +7,9 @@ import pandas as pd
 
 from attn_jax.evaluation.comparing import Contest, Effect
 from attn_jax.evaluation.evidence import OnDataset, Settings
-from attn_jax.evaluation.intervals import LEVEL, Interval
+from attn_jax.evaluation.intervals import Interval
 from attn_jax.evaluation.metrics import LOWER_IS_BETTER
-from attn_jax.evaluation.resampled import BY
+from attn_jax.evaluation.shown import SEEDS_AND_PATIENTS, of_difference
 from attn_jax.report.figures.drawing import Figure, canvas, finish
 from attn_jax.report.figures.palette import FAINT, INK, Look
 from attn_jax.report.figures.rows import beside, drawn, frame, percent, rows, within
@@ -60,15 +60,17 @@ def _baseline(found: OnDataset) -> str:
 
 
 def _kind(effect: Effect) -> str:
-    return BY[len(effect.seeds) > 1]
+    return of_difference(effect)[0].removesuffix(" t")
 
 
 def _interval(effect: Effect) -> Interval | None:
-    return effect.intervals.get(f"{_kind(effect)} percentile")
+    return of_difference(effect)[1]
 
 
 def _verdict(contest: Contest, metric: str) -> str:
-    return contest.equivalence.verdict if contest.equivalence else contest.effects[metric].reason
+    effect = contest.effects[metric]
+    verdict = contest.equivalence.verdict if contest.equivalence else effect.reason
+    return f"{verdict}, seeds unpaired" if effect.unpaired else verdict
 
 
 def _row(axes, y: float, contest: Contest, metric: str, style: Look) -> None:
@@ -88,13 +90,14 @@ def _row(axes, y: float, contest: Contest, metric: str, style: Look) -> None:
 
 
 def _caption(found: OnDataset, settings: Settings, effects: list[Effect], look: Mapping[str, Look]) -> str:
-    several = {len(of.seeds) > 1 for of in effects if of.value is not None}
+    several = {of_difference(of)[0] == SEEDS_AND_PATIENTS for of in effects if of.value is not None}
     over = drawn(True in several, found.patients)
-    parts = [f"Lines: {percent(LEVEL)} percentile intervals of the paired bootstrap over {over} ({settings.replicates}"]
+    parts = [f"Lines: {percent(settings.level)} t intervals over {over} ({settings.replicates} bootstrap"]
     parts[0] += (
         f" replicates; one seed: {drawn(False, found.patients)} alone)." if len(several) > 1 else " replicates)."
     )
-    parts += ["Dots: single seeds."] if True in several else []
+    parts += ["Dots: single seeds."] if any(len(of.seeds) > 1 for of in effects) else []
+    parts += ["Seeds unpaired: models without a common seed."] if any(of.unpaired for of in effects) else []
     parts.append(f"Band: differences within \u00b1{settings.margin:g}, the margin of the verdicts.")
     hidden = sum(look[of.first].faint for of in found.contests)
     return " ".join([*parts, *([f"Grey: {plural(hidden, 'further model')}, named in the CSV."] if hidden else [])])

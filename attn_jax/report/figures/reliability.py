@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
-from scipy.special import ndtri
+from jaxtyping import Float
 
 from attn_jax.evaluation.calibration import BINS, reliability, reliability_bands
 from attn_jax.evaluation.evidence import OnDataset, Settings, ranked
 from attn_jax.evaluation.intervals import LEVEL
 from attn_jax.evaluation.panel import Panel
+from attn_jax.evaluation.proportions import wilson
 from attn_jax.evaluation.records import Predictions
 from attn_jax.report.figures.drawing import Figure, canvas, finish
 from attn_jax.report.figures.palette import FAINT, Look
@@ -82,20 +82,8 @@ def diagram(panel: Panel, model: str) -> Diagram:
     unknown = np.zeros(len(thinned), bool)
     at = reliability(unknown, thinned, POINTS, equal_mass=True).score
     bands = reliability_bands(unknown, thinned, POINTS, equal_mass=True, level=LEVEL)
-    low, high = bars(points.frequency, images)
+    low, high = wilson(points.frequency, images, LEVEL)
     return Diagram(images, points.score, points.frequency, low, high, at, bands.consistent_low, bands.consistent_high)
-
-
-def bars(
-    share: Float[np.ndarray, "bins"], count: Float[np.ndarray, "bins"] | Int[np.ndarray, "bins"]
-) -> tuple[Float[np.ndarray, "bins"], Float[np.ndarray, "bins"]]:
-    """Wilson's interval of `intervals.wilson`, for a count that need not be whole; NaN where there is none."""
-    z = float(ndtri((1 + LEVEL) / 2))
-    number = np.where(count > 0, count, np.nan)
-    middle = share + z**2 / (2 * number)
-    half = z * np.sqrt(share * (1 - share) / number + z**2 / (4 * number**2))
-    scale = 1 + z**2 / number
-    return (middle - half) / scale, (middle + half) / scale
 
 
 def _asked(test: Predictions) -> tuple[np.ndarray, np.ndarray]:

@@ -42,7 +42,8 @@ def band(panel: Panel, model: str, *, count: int = REPLICATES, seed: int = 0) ->
     """Lower and upper ends of the pointwise interval of a model's average curve over its seeds, from replicates of the
     panel's patients; NaN where none has a curve.
 
-    Of several classes or findings, those count that have both answers among the images of a replicate.
+    Of several classes or findings, those count that have both answers among the panel's images; a replicate in which
+    one of these has lost an answer is left out.
     """
     drawings = replicates.draws(np.random.default_rng(seed), panel.cluster, count)
     runs = panel.runs[model].values()
@@ -52,10 +53,14 @@ def band(panel: Panel, model: str, *, count: int = REPLICATES, seed: int = 0) ->
 
 def _heights(test: Predictions, weights: np.ndarray) -> np.ndarray:
     rows = [~np.isnan(of) for of in test.label.T] if test.kind == "multilabel" else [slice(None)] * len(test.classes)
-    asked = zip(rows, test.outcomes().values(), strict=False)
-    found = np.stack([curves.replicate_roc(*question, weights[:, known], POINTS) for known, question in asked])
-    defined = (~np.isnan(found)).sum(axis=0)
-    return np.divide(np.nansum(found, axis=0), defined, out=np.full(found.shape[1:], np.nan), where=defined > 0)
+    asked = [
+        (known, truth, score)
+        for known, (truth, score) in zip(rows, test.outcomes().values(), strict=False)
+        if truth.any() and not truth.all()
+    ]
+    if not asked:
+        return np.full((len(weights), POINTS), np.nan)
+    return np.mean([curves.replicate_roc(t, s, weights[:, known], POINTS) for known, t, s in asked], axis=0)
 
 
 def operating_points(arm: Arm) -> tuple[float | None, float | None]:

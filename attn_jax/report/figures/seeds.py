@@ -1,12 +1,14 @@
-"""How much of the doubt about each model is retraining and how much is patients: its seeds, and two intervals."""
+"""How much of the doubt about each model is retraining and how much is patients: its seeds, and both parts of the
+standard error."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
 
-from attn_jax.evaluation.evidence import Model, OnDataset, Settings, ranked
+from attn_jax.evaluation.evidence import Model, OnDataset, Settings, Value, ranked
 from attn_jax.evaluation.intervals import Interval
-from attn_jax.evaluation.resampled import BY, OF_VALUES
+from attn_jax.evaluation.shown import of_value
 from attn_jax.report.figures.drawing import Figure, canvas, finish
 from attn_jax.report.figures.palette import Look
 from attn_jax.report.figures.rows import beside, drawn, frame, percent, rows, within
@@ -44,8 +46,16 @@ def figure(
 
 def _intervals(model: Model, metric: str) -> tuple[Interval | None, Interval | None]:
     """Over patients, and over seeds and patients (None of one seed)."""
-    patients, both = (model.metrics[metric].intervals.get(f"{by} {OF_VALUES}") for by in BY)
-    return patients, both if len(model.seeds) > 1 else None
+    value = model.metrics[metric]
+    both = of_value(value, metric, several=True)[1] if len(model.seeds) > 1 else None
+    return value.intervals.get("patients bca"), both
+
+
+def _errors(value: Value) -> tuple[float, float] | None:
+    """The parts of the standard error of the mean: over seeds and over patients."""
+    if value.spread is None:
+        return None
+    return math.sqrt(sum(part.variance for part in value.spread.seeds)), math.sqrt(value.spread.patients.variance)
 
 
 def _row(axes, y: float, model: Model, metric: str, style: Look) -> None:
@@ -65,16 +75,18 @@ def _row(axes, y: float, model: Model, metric: str, style: Look) -> None:
     seeds = [seed for seed in value.seeds.values() if seed is not None]
     if len(seeds) > 1:
         axes.plot(seeds, [y + 0.33] * len(seeds), ".", color=style.colour, markersize=4, alpha=0.7)
-    spread = "1 seed" if value.sd is None else f"sd {fixed(value.sd)} over {plural(len(seeds), 'seed')}"
+    errors = _errors(value)
+    spread = "1 seed" if errors is None else f"errors: seeds {fixed(errors[0])}, patients {fixed(errors[1])}"
     beside(axes, y, f"{within(value.value, both or patients)}\n{spread}")
 
 
 def _caption(found: OnDataset, settings: Settings, look: Mapping[str, Look]) -> str:
     one, both = (drawn(seeds, found.patients) for seeds in (False, True))
     text = (
-        f"Markers: means over seeds. {percent(settings.level)} bootstrap intervals (BCa, {settings.replicates}"
-        f" replicates): thin line, over {one}; pale bar, over {both}, so what sticks out is retraining."
-        f" Numbers: the wider one. Dots: single seeds."
+        f"Markers: means over seeds. {percent(settings.level)} intervals: thin line, over {one} with the seeds as they"
+        f" are (BCa, {settings.replicates} replicates); pale bar, over {both} (t). Errors: the parts of the standard"
+        f" error of the mean, whose squares add up; that over seeds is retraining and what each run alone makes of"
+        f" these {one}. Dots: single seeds."
     )
     hidden = sum(look[model].faint for model in found.models)
     return f"{text} Grey: {plural(hidden, 'further model')}, named in the CSV." if hidden else text
@@ -85,7 +97,9 @@ def _alternative(found: OnDataset, metric: str, named: list[str]) -> str:
     for name in named:
         patients, both = _intervals(found.models[name], metric)
         value = found.models[name].metrics[metric].value
-        retrained = f", with seeds {fixed(both.low)} to {fixed(both.high)}" if both else ""
+        errors = _errors(found.models[name].metrics[metric])
+        retrained = f", with seeds {fixed(both.low)} to {fixed(both.high)}" if both and errors else ""
+        retrained += f", error over seeds {fixed(errors[0])}, over patients {fixed(errors[1])}" if errors else ""
         said.append(f"{name} {within(value, patients)}{retrained}")
     where = f" on {found.dataset}" if found.dataset else ""
     return f"{metric_title(metric)}{where} with intervals over {drawn(False, found.patients)}: {'; '.join(said)}."
@@ -97,6 +111,14 @@ def _data(found: OnDataset, shown: list[str], metric: str) -> pd.DataFrame:
         model = found.models[name]
         ends = [end for of in _intervals(model, metric) for end in (of or (None, None))[:2]]
         value = model.metrics[metric]
-        lines += [(name, seed, of, value.value, value.sd, *ends) for seed, of in value.seeds.items()]
-    bounds = ["patients_low", "patients_high", "seeds_and_patients_low", "seeds_and_patients_high"]
+        parts = _errors(value) or (None, None)
+        lines += [(name, seed, of, value.value, value.sd, *parts, *ends) for seed, of in value.seeds.items()]
+    bounds = [
+        "error_seeds",
+        "error_patients",
+        "patients_low",
+        "patients_high",
+        "seeds_and_patients_low",
+        "seeds_and_patients_high",
+    ]
     return pd.DataFrame(lines, columns=["model", "seed", metric, f"{metric}_mean", f"{metric}_sd", *bounds])

@@ -8,12 +8,8 @@ from jaxtyping import Float
 
 from attn_jax.evaluation.evidence import OnDataset, Settings, ranked
 from attn_jax.evaluation.panel import Panel, Run
-from attn_jax.evaluation.selective import (
-    accuracy_at_coverage,
-    distance_to_threshold,
-    risk_coverage,
-    top_probability,
-)
+from attn_jax.evaluation.selective import accuracy_at_coverage, risk_coverage
+from attn_jax.evaluation.trust import doubts
 from attn_jax.report.figures.drawing import Figure, canvas, curve, finish, legend_below
 from attn_jax.report.figures.palette import FAINT, Look
 from attn_jax.report.numbers import fixed, plural
@@ -59,13 +55,7 @@ def accuracy(panel: Panel, model: str) -> Float[np.ndarray, "91"]:
 
 
 def _curve(run: Run) -> np.ndarray:
-    test = run.test
-    if test.positive is None:
-        confidence = top_probability(test.score)
-    else:
-        limit = run.thresholds.get(test.classes[test.positive], 0.5)
-        confidence = distance_to_threshold(test.score[:, test.positive], limit)
-    curve = risk_coverage(~run.right, confidence)
+    curve = risk_coverage(*doubts(run))
     assert curve is not None, "a panel has images"
     return accuracy_at_coverage(curve, tuple(COVERAGES.tolist()))
 

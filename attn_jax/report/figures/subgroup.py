@@ -5,12 +5,11 @@ from collections.abc import Mapping
 import pandas as pd
 
 from attn_jax.evaluation.evidence import OnDataset, Settings, ranked
-from attn_jax.evaluation.intervals import LEVEL
-from attn_jax.evaluation.subgroups import FEWEST_IMAGES, Subgroups
+from attn_jax.evaluation.subgroups import FEWEST_PATIENTS, Subgroups
 from attn_jax.report.figures.drawing import Figure, canvas, finish, legend_below
 from attn_jax.report.figures.palette import FAINT, Look
 from attn_jax.report.figures.rows import drawn, percent, shortened, within
-from attn_jax.report.numbers import count, fixed, metric_title, plural
+from attn_jax.report.numbers import count, fixed, metric_title, p_value, plural
 
 _STEP, _GAP = 0.15, 0.22  # inches between models of a group, and between groups
 _NAME = 24
@@ -106,10 +105,11 @@ def _size(group) -> str:
 
 
 def _caption(found: OnDataset, settings: Settings, hidden: int) -> str:
+    who = drawn(False, found.patients)
     parts = [
-        f"Means over seeds; lines: {percent(LEVEL)} percentile intervals of the bootstrap over"
-        f" {drawn(False, found.patients)} ({settings.replicates} replicates). A ring marks a model's worst group among"
-        f" those of {FEWEST_IMAGES} images or more; it is chosen after the fact."
+        f"Means over seeds; lines: {percent(settings.level)} BCa intervals of the bootstrap over {who}"
+        f" ({settings.replicates} replicates). A ring marks a model's worst group among those with {FEWEST_PATIENTS}"
+        f" {who} of each label or more; some group is always the worst: p in the table says how often by chance."
     ]
     parts += [f"Grey: {plural(hidden, 'further model')}, named in the CSV."] if hidden else []
     return " ".join(parts)
@@ -119,7 +119,11 @@ def _alternative(found: OnDataset, title: str, column: str, by: Mapping[str, Sub
     said = []
     for model, of in by.items():
         worst = [f" {within(group.value, group.interval)}" for group in of.groups if group.name == of.worst]
-        said.append(f"{model} {of.worst}{worst[0]}, {fixed(of.gap)} from its best" if worst else f"{model} none")
+        said.append(
+            f"{model} {of.worst}{worst[0]}, {fixed(of.gap)} from its best, p {p_value(of.p)}"
+            if worst
+            else f"{model} none"
+        )
     where = f" on {found.dataset}" if found.dataset else ""
     return f"{title} by {column}{where}. Worst groups: {'; '.join(said)}."
 
@@ -127,9 +131,9 @@ def _alternative(found: OnDataset, title: str, column: str, by: Mapping[str, Sub
 def _data(by: Mapping[str, Subgroups], metric: str) -> pd.DataFrame:
     lines = [
         (model, of.column, group.name, group.images, group.positives, group.value)
-        + ((group.interval or (None, None))[:2] + (group.name == of.worst,))
+        + ((group.interval or (None, None))[:2] + (group.name == of.worst, of.p))
         for model, of in by.items()
         for group in of.groups
     ]
-    columns = ["model", "column", "group", "images", "positives", metric, "low", "high", "worst"]
+    columns = ["model", "column", "group", "images", "positives", metric, "low", "high", "worst", "p"]
     return pd.DataFrame(lines, columns=columns)

@@ -3,9 +3,22 @@
 from collections.abc import Sequence
 
 from attn_jax.evaluation.metrics import LOWER_IS_BETTER
+from attn_jax.evaluation.shown import of_value as interval_of
 from attn_jax.report.arms import Arm, Comparison, Spread, difference, mechanism_title
-from attn_jax.report.numbers import DASH, metric_title
-from attn_jax.report.tables.table import Column, Table, Value, mark_best, number, over_repeats, spread_fields, text
+from attn_jax.report.evidence import Judged
+from attn_jax.report.numbers import DASH, fixed, metric_title
+from attn_jax.report.tables.intervals import LETTERS
+from attn_jax.report.tables.table import (
+    Column,
+    Table,
+    Value,
+    mark_best,
+    number,
+    over_repeats,
+    span,
+    spread_fields,
+    text,
+)
 
 METRICS = (
     "auc",
@@ -67,29 +80,55 @@ def _delta(comparison: Comparison, arm: Arm) -> Value:
     return over_repeats(difference(arm, reference, comparison.primary), sign=True)
 
 
-def leaderboard(comparison: Comparison, name: str) -> Table:
-    """One row an arm, best mean of the primary metric first."""
+def leaderboard(comparison: Comparison, name: str, judged: Judged | None = None) -> Table:
+    """One row an arm, best mean of the primary metric first; with `judged` also that metric's interval, and letters."""
     metrics = _metrics(comparison)
     primary = comparison.primary
     title = metric_title(primary)
     heads = arm_columns(comparison)
     repeats = Column(f"{comparison.repeats.capitalize()}s", ("repeats",), f"finished {comparison.repeats}s of this arm")
     delta = Column(f"Δ {title}", spread_fields(f"delta_{primary}"), "difference to the baseline, pair by pair")
-    columns = [*heads, repeats, metric_column(primary), delta, *(metric_column(m) for m in metrics if m != primary)]
+    sure = _sure_columns(judged, primary) if judged else []
+    others = [m for m in metrics if m != primary]
+    columns = [*heads, repeats, metric_column(primary), *sure, delta, *map(metric_column, others)]
     rows = []
     for arm in comparison.ranked:
         own = [number(len(arm.results), lambda n: f"{n:.0f}"), over_repeats(arm.metric(primary))]
-        rest = [over_repeats(arm.metric(m)) for m in metrics if m != primary]
+        own += _sure(judged, primary, arm) if judged else []
+        rest = [over_repeats(arm.metric(m)) for m in others]
         rows.append([*arm_values(comparison, arm), *own, _delta(comparison, arm), *rest])
     start = len(heads) + 1
-    mark_best(rows, start, lowest=primary in LOWER_IS_BETTER)
-    for offset, metric in enumerate(m for m in metrics if m != primary):
-        mark_best(rows, start + 2 + offset, lowest=metric in LOWER_IS_BETTER)
+    for column, metric in enumerate((primary, *([""] * (len(sure) + 1)), *others), start):
+        if metric:
+            mark_best(rows, column, lowest=metric in LOWER_IS_BETTER)
     where = f"{comparison.dataset}, its own test part"
     if comparison.tested_on:
         where = f"trained on {comparison.dataset}, tested on {comparison.tested_on}"
     caption = f"Leaderboard: {where}. {_over(comparison)}"
     return Table(name, caption, tuple(columns), tuple(map(tuple, rows)), comparison.simulated, _notes(comparison))
+
+
+def _sure_columns(judged: Judged, metric: str) -> list[Column]:
+    models = judged.found.models.values()
+    methods = [interval_of(of.metrics[metric], metric, len(of.seeds) > 1)[0] for of in models]
+    ends = Column(
+        f"{100 * judged.settings.level:g} % interval",
+        (f"{metric}_low", f"{metric}_high"),
+        judged.interval_hint(methods),
+    )
+    return [ends, *([Column("Letters", ("letters",), LETTERS, numeric=False)] if len(models) > 1 else [])]
+
+
+def _sure(judged: Judged, metric: str, arm: Arm) -> list[Value]:
+    of = judged.found.models.get(arm.label)
+    several = len(judged.found.models) > 1
+    if of is None:
+        return [span(None, fixed, "no predictions"), *([text("", "no predictions")] if several else [])]
+    interval = interval_of(of.metrics[metric], metric, len(of.seeds) > 1)[1]
+    reason = of.metrics[metric].reason or of.metrics[metric].undefined.get("intervals", "replicates are all alike")
+    letters = judged.found.letters[arm.label]
+    shown = [text(letters, "" if letters else "cannot be compared with most arms")] if several else []
+    return [span(interval, fixed, reason), *shown]
 
 
 def _over(comparison: Comparison) -> str:

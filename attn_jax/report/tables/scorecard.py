@@ -1,41 +1,47 @@
 """The saliency scorecard: what every arm's maps are worth, beside maps that know nothing of the network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from attn_jax.evaluation.replicates import clusters
-from attn_jax.evaluation.weighted_means import weighted_means
 from attn_jax.explain.scorecard import BASELINES, METRICS
 from attn_jax.report.arms import Comparison
 from attn_jax.report.contents import Contents
-from attn_jax.report.numbers import DASH, count, fixed
+from attn_jax.report.numbers import DASH, count, fixed, signed
 from attn_jax.report.tables.leaderboard import STAR, arm_columns, arm_values
+from attn_jax.report.tables.scorecard_numbers import Number, Numbers
 from attn_jax.report.tables.table import Column, Table, Value, mark_best, text
 
-REPLICATES = 1000
-_REPAIRED, _RANDOMISED = "/repaired", "randomised_"
 _SIMILARITIES = {"ssim": "SSIM", "spearman": "Spearman"}
 _AGREEMENT = {
-    "repeatability": ("Repeatability", "over all pairs of seeds", "needs two seeds, and Grad-CAM"),
-    "reproducibility": ("Reproducibility", "over all pairs of backbones", "needs two backbones, and Grad-CAM"),
-    "randomised": ("Randomised", "before and after all weights were randomised", "not scored"),
+    "repeatability": ("Repeatability", "over all pairs of seeds", "needs two seeds"),
+    "reproducibility": ("Reproducibility", "over all pairs of backbones", "needs two backbones"),
+    "random_labels": (
+        "Random labels",
+        "of a network trained on the labels and one trained on shuffled ones; low is wanted",
+        'needs grid.labels=("true", "random")',
+    ),
+    "randomised": ("Randomised", "before and after all weights were randomised; low is wanted", "not scored"),
 }
-_NOT_SCORED = "not scored"
+_CONSTANT = "share of maps that are the same everywhere and show nothing; lower is better"
+_NOT_SCORED, _UNDEFINED = "not scored", "undefined for the map of every image"
+_METHOD = Column("Map", ("map",), "the saliency method", numeric=False)
 
 
 class _Quantity(NamedTuple):
+    """What a column shows; `higher` is None where no arm is the best."""
+
     metric: str
     title: str
     hint: str
-    missing: str
-    repaired: bool
+    missing: str = _NOT_SCORED
+    higher: bool | None = None
+    repaired: bool = False
 
     @property
     def fields(self) -> tuple[str, ...]:
-        names = (self.metric, f"{self.metric}_low", f"{self.metric}_high")
+        names = tuple(f"{self.metric}{end}" for end in ("", "_low", "_high", "_n"))
         return (*names, f"{self.metric}_repaired") if self.repaired else names
 
 
@@ -43,118 +49,179 @@ class _Row(NamedTuple):
     head: list[Value]
     keys: Sequence[str]
     method: str
+    reason: str
 
 
-def scorecard(contents: Contents, comparison: Comparison, name: str) -> Table | None:
-    """One row an arm and method, then one a baseline over all arms; None where nothing was scored.
+def scorecards(contents: Contents, comparison: Comparison, slug: str) -> tuple[Table, ...]:
+    """The scorecard of a data set, and how far each method lies beyond maps that know nothing.
 
-    Each entry is the mean over the images of each run, then over the runs, with its percentile interval over patients,
-    drawn alike for all rows.
+    The first has one row an arm and method, then one a baseline over all arms; the second the arms alone. Each entry is
+    a mean over the images of each run, then over the runs, with its percentile interval over patients, drawn alike for
+    all rows, and the number of images that have a value. Without any scores there is only why, where that is known.
     """
     known = contents.scores[contents.scores["key"].isin([key for arm in comparison.arms for key in arm.keys])]
     if known.empty:
-        return None
-    known = _after_all_layers(known)
-    quantities = _quantities(known)
-    methods = [method for method in dict.fromkeys(known["method"]) if method not in BASELINES]
-    arms = [
-        _Row([*arm_values(comparison, arm), text(method)], arm.keys, method)
-        for arm in comparison.arms
-        for method in methods
-    ]
-    keys = list(dict.fromkeys(known["key"]))
-    axes = [text("")] * (len(arm_columns(comparison)) - 1)
-    present = set(known["method"])
-    baselines = [_Row([text(title), *axes, text(of)], keys, of) for of, title in BASELINES.items() if of in present]
-    columns = [*arm_columns(comparison), Column("Map", ("map",), "the saliency method", numeric=False)]
-    entries: list[list[Value]] = [list(row.head) for row in (*arms, *baselines)]
-    for quantity in quantities:
-        columns.append(Column(quantity.title, quantity.fields, quantity.hint))
-        for entry, value in zip(entries, _values(known, quantity, arms, baselines), strict=True):
-            entry.append(value)
-    ours = entries[: len(arms)]
-    for place, quantity in enumerate(quantities, start=len(columns) - len(quantities)):
-        if quantity.metric in METRICS:
-            mark_best(ours, place, lowest=not METRICS[quantity.metric].higher_is_better)
+        return _reasons(contents, comparison, slug)
+    numbers = Numbers(known)
+    arms, quantities = _arms(contents, comparison, numbers), _quantities(numbers)
+    scores = [quantity for quantity in quantities if quantity.higher is not None and not quantity.repaired]
     who = "patients" if contents.datasets[comparison.dataset].patients is not None else "images"
-    caption = (
-        f"Saliency scorecard: {comparison.dataset}. Means over images, then over {comparison.repeats}s, with 95 % "
-        f"bootstrap intervals over {who}."
-    )
-    rows = tuple(map(tuple, [*ours, *entries[len(arms) :]]))
-    notes = _notes(known, comparison)
-    return Table(name, caption, tuple(columns), rows, comparison.simulated, notes)
-
-
-def _after_all_layers(known: pd.DataFrame) -> pd.DataFrame:
-    """Of what was measured after each layer was randomised the last, when all were, without the layer's name."""
-    steps = known["metric"].str.startswith(_RANDOMISED) & ~known["metric"].str.endswith(_REPAIRED)
-    parts = known[steps].assign(measure=known.loc[steps, "metric"].str.partition("/")[0])
-    last = parts.groupby(["key", "method", "measure"], sort=False)["metric"].transform("last")
-    kept = parts[parts["metric"] == last]
-    return pd.concat([known[~steps], kept.assign(metric=kept["measure"])[known.columns]], ignore_index=True)
-
-
-def _quantities(known: pd.DataFrame) -> list[_Quantity]:
-    present = set(known["metric"])
-    found = [
-        _Quantity(
-            metric,
-            of.title,
-            f"{of.hint}; {'higher' if of.higher_is_better else 'lower'} is better",
-            _NOT_SCORED,
-            repaired=False,
+    means = f"over images, then over {comparison.repeats}s (95 % bootstrap interval over {who}; images with a value)."
+    notes = _notes(contents, comparison, numbers)
+    tables = [
+        _table(
+            f"scorecard-{slug}",
+            f"Saliency scorecard: {comparison.dataset}. Means {means}",
+            comparison,
+            [*arms, *_baselines(comparison, numbers)],
+            {quantity: _shown(numbers, quantity) for quantity in quantities},
+            len(arms),
+            notes,
         )
-        for metric, of in METRICS.items()
     ]
+    if arms:
+        caption = f"Beyond maps that know nothing: {comparison.dataset}. Mean differences {means}"
+        columns = {_difference(quantity): _beyond(numbers, quantity) for quantity in scores}
+        tables.append(_table(f"beyond-baselines-{slug}", caption, comparison, arms, columns, 0, (_BEYOND,)))
+    return tuple(tables)
+
+
+_BEYOND = (
+    "Above 0 a map is better than the best of the middle of the image, its edges and random numbers, image by image "
+    "with the same network; whose interval lies above 0 beats the baselines. Letters say which of them is the best."
+)
+
+
+def _reasons(contents: Contents, comparison: Comparison, slug: str) -> tuple[Table, ...]:
+    why = contents.unscored[contents.unscored["method"] == ""].set_index("key")["reason"]
+    rows = [(*arm_values(comparison, arm), text(why[key])) for arm in comparison.arms for key in arm.keys if key in why]
+    columns = (*arm_columns(comparison), Column("Reason", ("reason",), numeric=False))
+    caption = f"Saliency scorecard: {comparison.dataset}. Why the maps of these cells are not scored."
+    return (Table(f"scorecard-{slug}", caption, columns, tuple(rows), comparison.simulated),) if rows else ()
+
+
+def _arms(contents: Contents, comparison: Comparison, numbers: Numbers) -> list[_Row]:
+    """A row an arm and method; a method that no network of an arm has a map of keeps the reason."""
+    reasons = {
+        (key, method): reason for key, method, reason in contents.unscored[["key", "method", "reason"]].to_numpy()
+    }
+    methods = list(dict.fromkeys([*numbers.methods, *(method for _, method in reasons if method)]))
+    rows = []
+    for arm in comparison.arms:
+        for method in methods:
+            why = [reasons[key, of] for key in arm.keys for of in (method, "") if (key, of) in reasons]
+            rows.append(_Row([*arm_values(comparison, arm), text(method)], arm.keys, method, why[0] if why else ""))
+    return rows
+
+
+def _baselines(comparison: Comparison, numbers: Numbers) -> list[_Row]:
+    axes = [text("")] * (len(arm_columns(comparison)) - 1)
+    return [_Row([text(BASELINES[of]), *axes, text(of)], numbers.keys, of, "") for of in numbers.baselines]
+
+
+def _table(
+    name: str,
+    caption: str,
+    comparison: Comparison,
+    rows: Sequence[_Row],
+    columns: Mapping[_Quantity, Callable[[_Row], Value]],
+    contest: int,
+    notes: tuple[str, ...],
+) -> Table:
+    """The best of the first `contest` rows is marked."""
+    entries = [[*row.head, *(value(row) for value in columns.values())] for row in rows]
+    heads = [*arm_columns(comparison), _METHOD]
+    for place, quantity in enumerate(columns, start=len(heads)):
+        if contest and quantity.higher is not None:
+            mark_best(entries[:contest], place, lowest=not quantity.higher)
+    headings = [*heads, *(Column(quantity.title, quantity.fields, quantity.hint) for quantity in columns)]
+    return Table(name, caption, tuple(headings), tuple(map(tuple, entries)), comparison.simulated, notes)
+
+
+def _quantities(numbers: Numbers) -> list[_Quantity]:
+    """Insertion and deletion as their gain over a random order: a network's own probabilities compare with no other."""
+    found = []
+    for metric, of in METRICS.items():
+        gain = f"{metric}_gain"
+        if gain in numbers.metrics:
+            hint = f"{of.hint}: gain over a random order of the same image's pixels; higher is better"
+            found.append(_Quantity(gain, f"{of.title}, gain", hint, higher=True))
+        elif metric not in ("insertion", "deletion"):
+            better = "higher" if of.higher_is_better else "lower"
+            found.append(_Quantity(metric, of.title, f"{of.hint}; {better} is better", higher=of.higher_is_better))
+    found.append(_Quantity("constant", "Constant maps", _CONSTANT))
     for kind, (title, hint, missing) in _AGREEMENT.items():
         for measure, words in _SIMILARITIES.items():
             what = f"{words} of maps of an image {hint} / of maps of different images"
             found.append(_Quantity(f"{kind}_{measure}", f"{title}, {words}", what, missing, repaired=True))
-    return [quantity for quantity in found if quantity.metric in present]
+    return [quantity for quantity in found if quantity.metric in numbers.metrics]
 
 
-def _values(known: pd.DataFrame, quantity: _Quantity, arms: Sequence[_Row], baselines: Sequence[_Row]) -> list[Value]:
-    part = known[known["metric"] == quantity.metric]
-    table = part.pivot(index="image_id", columns=["method", "key"], values="value")
-    group = part.drop_duplicates("image_id").set_index("image_id")["group"].loc[table.index].to_numpy()
-    means = weighted_means(table.to_numpy(dtype=float), clusters(group, len(group)), REPLICATES)
-    repaired = known[known["metric"] == f"{quantity.metric}{_REPAIRED}"].groupby(["method", "key"])["value"].mean()
-    scored = set(known["key"])
-    found = []
-    for row in (*arms, *baselines):
-        columns = [(row.method, key) for key in row.keys if (row.method, key) in table.columns]
-        if not columns:
-            missing = quantity.missing if scored & set(row.keys) else _NOT_SCORED
-            found.append(_dash(quantity, missing if row in arms else ""))
-            continue
-        value, interval = means.over(np.array([table.columns.get_loc(column) for column in columns]))
-        if np.isnan(value):
-            found.append(_dash(quantity, "undefined for the map of every image"))
-            continue
-        shown, data = fixed(value), [value, *(interval[:2] if interval else ("", ""))]
-        shown += f" ({fixed(interval.low)} to {fixed(interval.high)})" if interval else ""
+def _difference(of: _Quantity) -> _Quantity:
+    hint = f"{of.hint}; here how much better than the best map that knows nothing"
+    return _Quantity(f"{of.metric}_beyond", of.title, hint, higher=True)
+
+
+def _shown(numbers: Numbers, quantity: _Quantity) -> Callable[[_Row], Value]:
+    def value(row: _Row) -> Value:
+        found = numbers.mean(quantity.metric, row.method, row.keys)
+        if found is None:
+            return _dash(quantity, _missing(numbers, quantity, row))
+        if np.isnan(found.value):
+            return _dash(quantity, _UNDEFINED)
+        shown, data = _with_interval(found, sign=False)
         if quantity.repaired:
-            other = float(repaired.reindex(columns).mean())
-            shown, data = f"{shown} / {fixed(other)}", [*data, "" if np.isnan(other) else other]
-        found.append(Value(shown, tuple(data), value))
-    return found
+            other = numbers.repaired(quantity.metric, row.method, row.keys)
+            shown, data = f"{shown} / {fixed(other)}", (*data, "" if np.isnan(other) else other)
+        return Value(shown, data, found.value)
+
+    return value
+
+
+def _beyond(numbers: Numbers, quantity: _Quantity) -> Callable[[_Row], Value]:
+    def value(row: _Row) -> Value:
+        found = numbers.beyond(quantity.metric, row.method, row.keys, higher=bool(quantity.higher))
+        if found is None or np.isnan(found.value):
+            known = found is not None
+            return _dash(_difference(quantity), _UNDEFINED if known else _missing(numbers, quantity, row))
+        shown, data = _with_interval(found, sign=True)
+        return Value(shown, data, found.value, f"beside {BASELINES[found.against].casefold()}")
+
+    return value
+
+
+def _with_interval(found: Number, *, sign: bool) -> tuple[str, tuple[object, ...]]:
+    interval, form = found.interval, signed if sign else fixed
+    ends = f"{form(interval.low)} to {form(interval.high)}; " if interval else ""
+    shown = f"{form(found.value)} ({ends}{count(found.images)})"
+    return shown, (found.value, *(interval[:2] if interval else ("", "")), found.images)
+
+
+def _missing(numbers: Numbers, quantity: _Quantity, row: _Row) -> str:
+    """Why there is no value: of a baseline nothing is said, it has no agreement."""
+    if row.method in BASELINES:
+        return ""
+    return row.reason or (quantity.missing if set(numbers.keys) & set(row.keys) else _NOT_SCORED)
 
 
 def _dash(quantity: _Quantity, reason: str) -> Value:
     return Value(DASH, ("",) * len(quantity.fields), None, reason)
 
 
-def _notes(known: pd.DataFrame, comparison: Comparison) -> tuple[str, ...]:
+def _notes(contents: Contents, comparison: Comparison, numbers: Numbers) -> tuple[str, ...]:
     notes = [
         STAR,
         "A method is worth its name where it beats the middle of the image, edges and random maps, which know nothing "
         "of the network; the mask itself is the most that localisation can reach.",
         "Repeatability, reproducibility: a method that sees the image lies above maps of different images (behind the "
-        "stroke). Randomised: one that depends on the weights falls to them or below.",
+        "stroke). Randomised, random labels: one that depends on the weights, or on what was learnt, falls to them or "
+        "below.",
+        f"Placed on {count(numbers.images('iou'))} images with a mask; all else is of "
+        f"{count(numbers.images('insertion'))} test images that have the class that is explained.",
     ]
-    images = known.groupby("metric")["image_id"].nunique()
-    masked, scored = images.get("iou", 0), images.get("insertion", 0)
-    notes.append(f"Placed on {count(masked)} images with a mask; all else is of {count(scored)} test images a fold.")
-    left = sum(key not in set(known["key"]) for arm in comparison.arms for key in arm.keys)
-    return (*notes, *([f"{count(left)} finished cells are not scored."] if left else []))
+    left = [key for arm in comparison.arms for key in arm.keys if key not in set(numbers.keys)]
+    whole = contents.unscored[contents.unscored["key"].isin(left) & (contents.unscored["method"] == "")]
+    why = "; ".join(dict.fromkeys(whole["reason"]))
+    if left:
+        notes.append(f"{count(len(left))} finished cells are not scored{f': {why}' if why else ''}.")
+    return tuple(notes)

@@ -5,6 +5,7 @@ import functools
 import math
 from collections.abc import Callable
 
+from attn_jax.evaluation.intervals import Interval
 from attn_jax.report.arms import Spread
 from attn_jax.report.numbers import DASH, spread
 
@@ -67,6 +68,22 @@ def number(value: float | None, form: Callable[[float | None], str], reason: str
     """A single number in the form `form` gives it."""
     known = value is not None and math.isfinite(value)
     return Value(form(value), (value if known else "",), value if known else None, "" if known else reason)
+
+
+def ranged(
+    value: float | None, interval: Interval | None, form: Callable[[float | None], str], reason: str = ""
+) -> Value:
+    """A number and its interval, `0.912 (0.880 to 0.941)`, with both ends in the CSV."""
+    ends = (None, None) if interval is None else (interval.low, interval.high)
+    shown = form(value) if value is None or interval is None else f"{form(value)} ({form(ends[0])} to {form(ends[1])})"
+    return Value(shown, (value, *ends), value, reason)
+
+
+def span(interval: Interval | None, form: Callable[[float | None], str], reason: str) -> Value:
+    """An interval alone."""
+    if interval is None:
+        return Value(DASH, (None, None), None, reason)
+    return Value(f"{form(interval.low)} to {form(interval.high)}", (interval.low, interval.high), interval.low)
 
 
 def over_repeats(value: Spread, digits: int = 3, *, sign: bool = False) -> Value:

@@ -1,0 +1,37 @@
+"""Shares with Wilson's interval: scipy's where images are independent, and wider as they repeat one another."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from attn_jax.evaluation.proportions import clustered, wilson
+
+
+def test_wilson_is_scipys_for_whole_counts():
+    low, high = wilson(np.array([0.0, 0.3, 1.0, np.nan]), np.array([4, 10, 7, 0]), 0.95)
+    for k, (hits, count) in enumerate([(0, 4), (3, 10), (7, 7)]):
+        expected = stats.binomtest(hits, count).proportion_ci(0.95, method="wilson")
+        assert (low[k], high[k]) == pytest.approx(tuple(expected), abs=1e-12)
+    assert np.isnan(low[3]) and np.isnan(high[3])
+
+
+def test_images_of_their_own_patients_are_independent():
+    hit = np.array([True, False, True, True, False, True])
+    expected = stats.binomtest(4, 6).proportion_ci(0.95, method="wilson")
+    assert clustered(hit, np.arange(6))[:2] == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_the_same_image_again_tells_nothing_new():
+    rng = np.random.default_rng(0)
+    hit = rng.uniform(size=60) < 0.8
+    alone = clustered(hit, np.arange(60))
+    again = clustered(np.repeat(hit, 5), np.repeat(np.arange(60), 5))
+    # The linearised variance has patients / (patients - 1) more.
+    assert again[:2] == pytest.approx(alone[:2], abs=2e-3) and again.low < alone.low
+    every = clustered(np.ones(300, bool), np.repeat(np.arange(60), 5))
+    assert every[:2] == pytest.approx(clustered(np.ones(60, bool), np.arange(60))[:2])
+
+
+def test_one_patient_and_no_image_have_none():
+    assert clustered(np.array([True, False]), np.zeros(2, int)) is None
+    assert clustered(np.zeros(0, bool), np.zeros(0, int)) is None
