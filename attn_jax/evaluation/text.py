@@ -75,7 +75,7 @@ def across_lines(found: Across, settings: Settings) -> Iterator[str]:
         yield f"  Iman and Davenport's F: p {friedman.f_p:.4f}; critical difference {nemenyi.critical_difference:.2f}"
     else:
         yield f"  no test over data sets: {friedman.undefined.get('f', nemenyi.reason)}"
-    heads = ["mean", "next data set", "P worse", "P equivalent", "P better", "under other priors"]
+    heads = ["mean", "next data set", "P worse", "P equivalent", "P better", "under other priors, P better"]
     rows = [[f"expected difference to {found.reference}", *heads]]
     for name, of in found.posteriors.items():
         if of.mu is not None and of.new is not None and of.new_rope is not None:
