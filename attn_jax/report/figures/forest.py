@@ -98,7 +98,9 @@ def _caption(found: OnDataset, settings: Settings, effects: list[Effect], look: 
     )
     parts += ["Dots: single seeds."] if any(len(of.seeds) > 1 for of in effects) else []
     parts += ["Seeds unpaired: models without a common seed."] if any(of.unpaired for of in effects) else []
-    parts.append(f"Band: differences within \u00b1{settings.margin:g}, the margin of the verdicts.")
+    parts.append(
+        f"Band: differences within \u00b1{settings.margin:g}, the margin of the verdicts, which are adjusted by Holm."
+    )
     hidden = sum(look[of.first].faint for of in found.contests)
     return " ".join([*parts, *([f"Grey: {plural(hidden, 'further model')}, named in the CSV."] if hidden else [])])
 

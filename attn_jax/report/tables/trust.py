@@ -4,7 +4,7 @@ from attn_jax.evaluation.evidence import ranked
 from attn_jax.evaluation.trust import Trust
 from attn_jax.report.evidence import Judged
 from attn_jax.report.numbers import fixed
-from attn_jax.report.tables.table import Column, Table, ranged, text
+from attn_jax.report.tables.table import Column, Table, Value, ranged, text
 
 COLUMNS = {
     "ece_equal_mass": ("ECE, equal mass", "expected calibration error in bins of equally many images"),
@@ -36,11 +36,20 @@ def trust(judged: Judged, name: str, *, simulated: bool) -> Table | None:
     made = []
     for names, of in rows:
         values = [ranged(of.numbers.get(k), of.intervals.get(k), fixed, of.reasons.get(k, "")) for k in shown]
-        useful = "; ".join(f"{low:.2f} to {high:.2f}" for low, high in of.useful)
-        made.append((*map(text, names), *values, text(useful, "" if useful else "surely at none")))
+        made.append((*map(text, names), *values, _useful(of)))
     caption = f"Trust: {judged.found.dataset}. Means over seeds, {judged.interval_words}."
     notes = (
         "Calibration errors have no interval: they are above 0 by chance, and in replicates twice. The temperature's is"
         " over the validation images; that of useful thresholds over patients, pointwise.",
     )
     return Table(name, caption, tuple(columns), tuple(made), simulated, notes)
+
+
+def _useful(of: Trust) -> Value:
+    """The widest range, which fits a line, and how many others there are; all of them in the CSV."""
+    if not of.useful:
+        return text("", "surely at none")
+    words = [f"{low:.2f} to {high:.2f}" for low, high in of.useful]
+    widest = max(range(len(words)), key=lambda n: of.useful[n][1] - of.useful[n][0])
+    others = f" and {len(words) - 1} more" if len(words) > 1 else ""
+    return Value(words[widest] + others, ("; ".join(words),), words[widest])
