@@ -25,5 +25,6 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 2e-3
     config.training.epochs = 12
     config.explain.layer = "stage3_block2"
+    config.explain.scored = 4
     config.grid.seed = (0, 1)
     return config
