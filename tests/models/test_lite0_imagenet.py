@@ -64,6 +64,7 @@ def logits(image, **mechanism):
     return np.asarray(model.apply(variables, image, train=False))[0]
 
 
+@pytest.mark.full
 def test_inserted_mechanisms_leave_the_pretrained_function_as_it_was():
     image = prepared(data.coffee())[None, ::2, ::2]
     pretrained = logits(image)
