@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from simulated_studies import Setting, describe, few, null, nulls, settings, simulate, truths
 
-from attn_jax.evaluation import comparing, delong
+from attn_jax.evaluation import comparing, delong, proportions
 from attn_jax.evaluation.equivalence import MARGIN, Compared, judge
-from attn_jax.evaluation.intervals import Interval, wilson
+from attn_jax.evaluation.intervals import Interval
 from attn_jax.evaluation.metrics import METRICS
 from attn_jax.evaluation.paired_tests import mcnemar, permutation, wilcoxon
 from attn_jax.evaluation.panel import Panel
@@ -78,8 +78,7 @@ def closed_form(panel: Panel, metric: str) -> dict[str, Interval | None]:
         return {"DeLong": delong.interval(float(mean @ found.auc), float(mean @ found.covariance @ mean))}
     if metric in ("accuracy", "sensitivity", "specificity") and len(runs) == 1 and panel.patients == len(truth):
         (run,) = runs.values()
-        rows = {"accuracy": np.ones_like(truth), "sensitivity": truth, "specificity": ~truth}[metric]
-        return {"Wilson": wilson(int(run.right[rows].sum()), int(rows.sum()))}
+        return {"Wilson": proportions.of_run(panel, run, metric)["wilson"]}
     return {}
 
 

@@ -55,14 +55,6 @@ def bca(
     return _quantiles(values, float(low), float(high))
 
 
-def wilson(successes: int, count: int, level: float = LEVEL) -> Interval | None:
-    """Wilson's score interval of a proportion (1927, doi 10.1080/01621459.1927.10502953). None without a trial."""
-    if not count:
-        return None
-    low, high = stats.binomtest(successes, count).proportion_ci(level, method="wilson")
-    return Interval(float(low), float(high))
-
-
 def _quantiles(values: np.ndarray, low: float, high: float) -> Interval | None:
     known = values[~np.isnan(values)]
     if len(known) < 2:

@@ -15,6 +15,12 @@ def test_wilson_is_scipys_for_whole_counts():
     assert np.isnan(low[3]) and np.isnan(high[3])
 
 
+def test_a_published_example_and_no_image():
+    # Newcombe 1998 (Statistics in Medicine 17:857), table I: 81 of 263.
+    assert clustered(np.arange(263) < 81, np.arange(263))[:2] == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert clustered(np.zeros(0, bool), np.zeros(0, int)) is None
+
+
 def test_images_of_their_own_patients_are_independent():
     hit = np.array([True, False, True, True, False, True])
     expected = stats.binomtest(4, 6).proportion_ci(0.95, method="wilson")

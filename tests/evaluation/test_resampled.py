@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from attn_jax.evaluation import replicates
-from attn_jax.evaluation.intervals import bca, percentile, wilson
+from attn_jax.evaluation.intervals import bca, percentile
 from attn_jax.evaluation.metrics import evaluate
 from attn_jax.evaluation.panel import of_folds, panels
 from attn_jax.evaluation.records import Predictions
@@ -90,11 +90,8 @@ def test_bca_of_a_mean_is_scipys():
 def test_intervals_that_do_not_exist():
     assert percentile(np.full(10, np.nan)) is None
     assert bca(np.ones(10), 2.0, np.ones(5)) is None
-    assert wilson(0, 0) is None
     some = percentile(np.array([1.0, 2.0, np.nan, 3.0]))
     assert some is not None and some.undefined == 0.25
-    # Newcombe 1998 (Statistics in Medicine 17:857), table I: 81 of 263.
-    assert wilson(81, 263)[:2] == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
 def test_patients_widen_and_seeds_widen():

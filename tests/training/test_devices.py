@@ -61,7 +61,9 @@ def test_double_precision_is_equal_over_20_steps(parallel: str, devices: int) ->
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12), seen_statistics, statistics)
 
 
-@pytest.mark.parametrize(("parallel", "devices"), [("jit", 8), ("pmap", 8)])
+@pytest.mark.parametrize(
+    ("parallel", "devices"), [way if 8 in way else pytest.param(*way, marks=pytest.mark.full) for way in WAYS]
+)
 def test_single_precision_stays_close(parallel: str, devices: int) -> None:
     expected, _ = losses("float32", "jit", 1)
     seen, _ = losses("float32", parallel, devices)
