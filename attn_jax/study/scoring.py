@@ -213,18 +213,18 @@ def _probability(
 
 
 def _randomised(asked: Asked, method: str, few: Places, raw: Float[np.ndarray, "few *map"]) -> Scores:
-    params = asked.variables["params"]
+    # All on the host: where some leaves lay on a device and the permuted ones not, each layer would compile anew.
+    variables = jax.tree.map(np.asarray, dict(asked.variables))
     example = asked.task.inputs(asked.variables, jnp.asarray(asked.data.images[asked.rows[few[:1]]]))
-    net = {name: asked.variables[name] for name in ("params", "batch_stats")}
-    layers = [path for path in outputs(asked.model, net, example) if path in params]
+    net = {name: variables[name] for name in ("params", "batch_stats")}
+    layers = [path for path in outputs(asked.model, net, example) if path in net["params"]]
     before = [ready(one, asked.size) for one in raw]
     found: dict[str, np.ndarray] = {}
     fallen: list[str] = []
-    for layer, without in cascade(params, layers, np.random.default_rng(0)):
+    for layer, without in cascade(net["params"], layers, np.random.default_rng(0)):
         fallen.append(layer)
-        variables = {**asked.variables, "params": without}
-        variables["batch_stats"] = forget_statistics(asked.variables["batch_stats"], fallen)
-        drawn = asked.maps_with(variables, method, few)
+        statistics = forget_statistics(net["batch_stats"], fallen)
+        drawn = asked.maps_with({**variables, "params": without, "batch_stats": statistics}, method, few)
         after = [ready(one, asked.size) for one in drawn]
         found |= _named(f"/{layer}", np.array([alike(*pair) for pair in zip(before, after, strict=True)]))
     return found | _named(REPAIRED, _other_images(before))

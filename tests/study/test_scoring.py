@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from attn_jax.data.prepare import prepare
 from attn_jax.errors import UserError
+from attn_jax.explain import cam
 from attn_jax.explain.faithfulness import deletion
 from attn_jax.explain.grad_cam import to_image
 from attn_jax.explain.localise import energy_in_mask, pointing
@@ -156,6 +158,17 @@ def test_weights_are_randomised_from_the_top_down(asked: Asked, table: pd.DataFr
     alike = [values(table, "input_gradient", f"randomised_spearman/{layer}").mean() for layer in layers]
     assert 0.99 > alike[0] > alike[-1]
     assert values(table, "input_gradient", "randomised_spearman/repaired").between(-1, 1).all()
+
+
+def test_randomised_networks_share_one_program(asked: Asked) -> None:
+    # As training leaves them: on every device, where permuted ones are not.
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    variables = jax.device_put(dict(asked.variables), NamedSharding(mesh, PartitionSpec()))
+    placed, few = dataclasses.replace(asked, variables=variables), np.arange(2)
+    raw = placed.maps_with(variables, "grad_cam", few)
+    programs = cam._cam._cache_size()
+    assert scoring._randomised(placed, "grad_cam", few, raw)
+    assert cam._cam._cache_size() <= programs + 1
 
 
 def test_the_chosen_images_are_the_same_in_any_company() -> None:
