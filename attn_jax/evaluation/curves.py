@@ -1,4 +1,4 @@
-"""Curves behind the numbers: ROC and precision-recall, of one model and averaged over several."""
+"""ROC curves, of one model and averaged over several."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -33,16 +33,6 @@ def roc(predictions: Predictions) -> dict[str, Curve]:
     """
     outcomes = predictions.part("test").outcomes()
     return {name: Curve(*sk.roc_curve(t, s)) for name, (t, s) in outcomes.items() if t.any() and not t.all()}
-
-
-def precision_recall(predictions: Predictions) -> dict[str, Curve]:
-    """Recall against precision of the test images, by class or finding; those without both kinds are left out."""
-    curves = {}
-    for name, (truth, score) in predictions.part("test").outcomes().items():
-        if truth.any() and not truth.all():
-            precision, recall, limits = sk.precision_recall_curve(truth, score)
-            curves[name] = Curve(recall[::-1], precision[::-1], np.append(limits, np.inf)[::-1])
-    return curves
 
 
 def mean_roc(curves: Sequence[Curve], points: int = 101) -> MeanCurve:

@@ -66,15 +66,6 @@ def accuracy_at_coverage(curve: RiskCoverage, coverages: Sequence[float] = COVER
     return 1 - risk_at_coverage(curve, coverages)
 
 
-def coverage_at_risk(curve: RiskCoverage, risk: float) -> float:
-    """The largest coverage that some limit of confidence reaches with a mean loss of `risk` or less; 0 if none does.
-
-    The limit is found on the images it is judged by: optimistic, the more so the fewer they are.
-    """
-    low_enough = curve.coverage[curve.risk <= risk]
-    return float(low_enough.max()) if len(low_enough) else 0.0
-
-
 def aurc(error: Real[np.ndarray, "n"], confidence: Float[np.ndarray, "n"]) -> float | None:
     """Area under the risk-coverage curve: the mean over k = 1 .. n of the expected risk of the k surest images.
 

@@ -33,20 +33,6 @@ class Row:
     metrics: dict[str, Mean]
 
 
-def tidy(results: Iterable[tuple[Mapping[str, Any], Result]]) -> pd.DataFrame:
-    """One row a number: the labels (dataset, attention, seed, ...), `test_set`, `class` (empty: the whole), `metric`,
-    `value` (NaN: undefined) and `reason`."""
-    lines = []
-    for labels, result in results:
-        for name, values in {"": result.metrics, **result.per_class}.items():
-            for metric, value in values.items():
-                key = f"{metric}/{name}" if name else metric
-                reason = "" if value is not None else result.undefined.get(key, result.undefined.get(metric, ""))
-                number = {"metric": metric, "value": np.nan if value is None else value, "reason": reason}
-                lines.append({**labels, "test_set": result.test_set, "class": name, **number})
-    return pd.DataFrame(lines)
-
-
 def leaderboard(results: Iterable[tuple[Mapping[str, Any], Result]]) -> pd.DataFrame:
     """`rows` as a table: the labels, `test_set`, `seeds` (their number), and `<metric>`, `<metric>_sd`, `<metric>_n` of
     each metric; NaN where a mean or deviation does not exist."""

@@ -22,26 +22,6 @@ def average_precision(
     return np.array([_average_precision(*three) for three in zip(flat, inside, finite(flat), strict=True)])
 
 
-def shuffled_auc(maps: Real[np.ndarray, "B *space"], masks: Shaped[np.ndarray, "B *space"]) -> Float[np.ndarray, "B"]:
-    """Chance that a map is higher at a pixel of its own mask than at one of another image's mask; ties count half.
-
-    The shuffled AUC of Bigolin Lanfredi et al. 2021, arXiv 2112.11716, which takes away what the usual place of disease
-    is worth: a map that is the same for all images scores 0.5 in the mean over them. Every pixel is counted instead of
-    some that are drawn, and each other image with a mask counts alike. A perfect map stays below 1 where masks overlap.
-    NaN for an empty mask, where no other image has a mask, or for a map that is not finite.
-
-    Raises:
-        ValueError: maps and masks differ in shape.
-    """
-    flat, inside = rows(maps, masks)
-    own = inside / np.maximum(inside.sum(axis=1, keepdims=True), 1)
-    together = own.sum(axis=0)
-    # Differences of sums leave dust where no other mask lies.
-    covered = inside.sum(axis=0) - inside > 0
-    others = [np.where(covered[i], together - own[i], 0) for i in range(len(flat))]
-    return np.array([_auc(*four) for four in zip(flat, inside, others, finite(flat), strict=True)])
-
-
 def _average_precision(values: Float[np.ndarray, "P"], inside: Bool[np.ndarray, "P"], known: bool) -> float:
     if not inside.any() or not known:
         return np.nan
@@ -49,17 +29,6 @@ def _average_precision(values: Float[np.ndarray, "P"], inside: Bool[np.ndarray, 
     hits = np.add.reduceat(inside[order].astype(np.int64), first)
     taken = np.append(first[1:], len(order))
     return float((hits * hits.cumsum() / taken).sum() / hits.sum())
-
-
-def _auc(
-    values: Float[np.ndarray, "P"], inside: Bool[np.ndarray, "P"], negative: Float[np.ndarray, "P"], known: bool
-) -> float:
-    if not inside.any() or not negative.any() or not known:
-        return np.nan
-    order, first = _ties(values)
-    hits = np.add.reduceat(inside[order].astype(np.int64), first)
-    weight = np.add.reduceat(negative[order], first)
-    return float((hits * (weight.cumsum() - weight / 2)).sum() / hits.sum() / weight.sum())
 
 
 def _ties(values: Float[np.ndarray, "P"]) -> tuple[Int[np.ndarray, "P"], Int[np.ndarray, "groups"]]:

@@ -8,7 +8,6 @@ from attn_jax.evaluation.selective import (
     accuracy_at_coverage,
     aurc,
     best_aurc,
-    coverage_at_risk,
     distance_to_threshold,
     excess_aurc,
     replicate_aurc,
@@ -118,16 +117,12 @@ def test_useless_confidence_has_the_risk_of_all_everywhere():
     np.testing.assert_allclose(accuracy_at_coverage(risk_coverage(error, np.full(20, 0.7))), 0.75)
 
 
-def test_accuracy_at_coverages_and_coverage_at_a_risk():
+def test_accuracy_at_coverages():
     error = np.array([0, 0, 0, 0, 1, 0, 0, 1, 1, 0])
     confidence = np.array([0.99, 0.95, 0.9, 0.9, 0.8, 0.7, 0.7, 0.6, 0.5, 0.4])
     curve = risk_coverage(error, confidence)
     np.testing.assert_allclose(accuracy_at_coverage(curve), [4 / 5, 6 / 8, 6 / 9, 1 - 3 / 9.5])
     np.testing.assert_allclose(accuracy_at_coverage(curve, [0.3, 0.6]), [1, 1 - 1 / 6])
-    assert coverage_at_risk(curve, 0) == 0.4
-    assert coverage_at_risk(curve, 0.15) == 0.7  # above the risk at 0.5, below it again at 0.7
-    assert coverage_at_risk(curve, 0.5) == 1
-    assert coverage_at_risk(risk_coverage(1 - error, confidence), 0.2) == 0
 
 
 def test_confidences():

@@ -8,7 +8,7 @@ import pytest
 from attn_jax.errors import UserError
 from attn_jax.evaluation.metrics import METRICS
 from attn_jax.evaluation.records import Result
-from attn_jax.evaluation.summary import leaderboard, rows, tidy
+from attn_jax.evaluation.summary import leaderboard, rows
 
 
 def result(auc: float | None, test_set: str = "t1") -> Result:
@@ -54,14 +54,9 @@ def test_a_copy_is_no_repeat():
         rows([(labels("se", 0), result(0.7)), (labels("se", 0), result(0.7))])
 
 
-def test_tables():
+def test_table():
     entries = [(labels("se", s), result(a)) for s, a in enumerate((0.7, 0.9, None))]
     table = leaderboard(entries)
     assert table.loc[0, ["attention", "seeds", "auc_n", "f1_n"]].tolist() == ["se", 3, 2, 3]
     assert table.loc[0, "auc"] == pytest.approx(0.8) and table.loc[0, "auc_sd"] == pytest.approx(math.sqrt(0.02))
     assert np.isnan(leaderboard(entries[:1]).loc[0, "auc_sd"])
-    long = tidy(entries)
-    assert len(long) == 3 * 2 * len(METRICS)
-    undefined = long[long["value"].isna()]
-    assert set(undefined["metric"]) == {"auc"} and set(undefined["class"]) == {"", "b"}
-    assert set(undefined["reason"]) == {"no positive test image"} and set(undefined["seed"]) == {2}

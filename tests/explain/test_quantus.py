@@ -11,7 +11,6 @@ from scipy.special import softmax
 from attn_jax.explain import trust
 from attn_jax.explain.faithfulness import Predict, deletion, insertion
 from attn_jax.explain.localise import energy_in_mask, pointing
-from attn_jax.explain.ranking import shuffled_auc
 from attn_jax.explain.road import impute, road
 from attn_jax.explain.similarity import spearman, ssim
 
@@ -97,13 +96,6 @@ def test_what_lies_inside_in_doubt() -> None:
     # One of two highest pixels, an empty mask, a constant map: all of them hits to Quantus.
     np.testing.assert_array_equal(QUANTUS["doubtful/PointingGame"], 1)
     np.testing.assert_allclose(pointing(maps, masks), [0.5, np.nan, masks[2].mean()], rtol=1e-12)
-
-
-@pytest.mark.parametrize(("maps", "metric"), [("maps", "AUC"), ("levels", "AUC_of_levels")])
-def test_shuffled_auc_is_auc_where_the_other_mask_is_all_the_rest(maps: str, metric: str) -> None:
-    pairs = zip(GIVEN[f"inside/{maps}"], GIVEN["inside/masks"], strict=True)
-    found = [shuffled_auc(np.stack([one, one]), np.stack([mask, ~mask]))[0] for one, mask in pairs]
-    np.testing.assert_allclose(found, QUANTUS[f"inside/{metric}"], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("space", ["plane", "volume"])
