@@ -80,9 +80,9 @@ def key(options: Mapping[str, Any], cache_dir: Path) -> str:
     relevant = {name: value for name, value in options.items() if name not in _IRRELEVANT}
     files = []
     if options["source"] != "phantom":
-        table = options.get("table", {}).get("file", "")
-        for root in (options["path"], table, os.path.join(options["path"], table)):
-            files += sorted(_files(Path(root).expanduser(), cache_dir.resolve())) if root else []
+        named = [name for field in ("file", "boxes") if (name := options.get("table", {}).get(field))]
+        for root in filter(None, (options["path"], *named, *(os.path.join(options["path"], name) for name in named))):
+            files += sorted(_files(Path(root).expanduser(), cache_dir.resolve()))
     described = json.dumps([relevant, files, _code()], sort_keys=True, default=str)
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 

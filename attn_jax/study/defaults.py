@@ -110,6 +110,7 @@ def _data() -> ConfigDict:
                     group_column="",
                     split_column="",
                     mask_column="",
+                    boxes="",  # a table of boxes around findings: masks of the images that have no other
                     subgroup_columns=(),
                 )
             ),

@@ -117,6 +117,18 @@ def test_masks_beside(tmp_path):
         third.read_mask()
 
 
+def test_rsnas_boxes(tmp_path):
+    for name in "abcd":
+        save(tmp_path / f"stage_2_train_images/{name}.dcm", RAMP)
+    table = "patientId,x,y,width,height,Target\na,1,0,2,1,1\na,3,1,1,1,1\nb,,,,,0\nc,0,0,9,9,1\nd,,,,,0\n"
+    (tmp_path / "stage_2_train_labels.csv").write_text(table)
+    first, second, third, _ = load(tmp_path, table={"file": "stage_2_train_labels.csv"}).records
+    np.testing.assert_array_equal(first.read_mask(), [[0, 1, 1, 0], [0, 0, 0, 1]])
+    assert (first.label, second.label, second.read_mask) == (1, 0, None)
+    with pytest.raises(BadMask, match=r"its box \(0, 0, 9, 9\) is not within its 4 x 2 pixels"):
+        third.read_mask()
+
+
 def test_bad_files_say_so_in_one_line(tmp_path):
     truncated = save(tmp_path / "truncated", np.tile(RAMP, (8, 8)))
     truncated.write_bytes(truncated.read_bytes()[:-200])

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from attn_jax.data import sources
+from attn_jax.data.records import BadMask
 from attn_jax.data.sources.known_tables import CHEXPERT_FINDINGS, NIH_FINDINGS
 from attn_jax.errors import UserError
 
@@ -74,8 +75,17 @@ def test_nih_chest_xray14(tmp_path):
         f"{names[2]},Hernia,0,2,81,F,PA\n",
         "Data_Entry_2017_v2020.csv",
     )
-    write(tmp_path, "Image Index,Finding Label,Bbox [x\n", "BBox_List_2017.csv")
+    write(
+        tmp_path,
+        "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+        f"{names[2]},Hernia,1.2,2.1,2.7,2.2,,,\n{names[2]},Mass,0,0,1,1,,,\n00000009_000.png,Mass,0,0,1,1,,,\n",
+        "BBox_List_2017.csv",
+    )
     dataset = load(tmp_path)
+    boxed = np.zeros((6, 5), bool)
+    boxed[0, 0] = boxed[2:4, 1:4] = True
+    assert [record.read_mask is not None for record in dataset.records] == [False, False, True]
+    np.testing.assert_array_equal(dataset.records[2].read_mask(), boxed)
     assert dataset.classes == NIH_FINDINGS and len(NIH_FINDINGS) == 14 and dataset.kind == "multilabel"
     present = [{NIH_FINDINGS[at] for at in np.flatnonzero(record.label)} for record in dataset.records]
     assert present == [{"Cardiomegaly", "Pleural_Thickening"}, set(), {"Hernia"}]
@@ -85,6 +95,65 @@ def test_nih_chest_xray14(tmp_path):
     write(tmp_path, f"{names[0]}\n{names[1]}\n", "train_val_list.txt")
     write(tmp_path, f"{names[2]}\n", "test_list.txt")
     assert [record.split for record in load(tmp_path).records] == ["train", "train", "test"]
+
+
+def test_rsna_has_a_row_a_box(tmp_path):
+    put(tmp_path, *(f"images/{name}.png" for name in "abcd"))
+    write(
+        tmp_path,
+        "patientId,x,y,width,height,Target\na,1.0,2.0,2.0,3.0,1\na,4.0,0.0,1.0,1.0,1\nb,,,,,0\nc,0,0,1,1,1\nd,,,,,0\n",
+        "stage_2_train_labels.csv",
+    )
+    dataset = load(tmp_path)
+    assert dataset.classes == ("no opacity", "opacity") and dataset.kind == "single"
+    assert [(record.label, record.group) for record in dataset.records] == [(1, "a"), (0, "b"), (1, "c"), (0, "d")]
+    boxed = np.zeros((6, 5), bool)
+    boxed[2:5, 1:3] = boxed[0, 4] = True
+    np.testing.assert_array_equal(dataset.records[0].read_mask(), boxed)
+    assert dataset.records[1].read_mask is None
+
+
+def test_boxes_by_corners_where_no_mask_is_named(tmp_path, capsys):
+    put(tmp_path, *(f"{at}.png" for at in range(4)), "m/2.png")
+    write(tmp_path, "path,label,mask\n0.png,a,\n1.png,b,\n2.png,a,m/2.png\n3.png,b,\n")
+    write(
+        tmp_path,
+        "image_id,class_name,x_min,y_min,x_max,y_max\n0,mass,1,1,3,2\n1,none,,,,\n2,mass,0,0,1,1\nelsewhere,mass,0,0,1,1\n"
+        "3,mass,2,2,9,4\n",
+        "boxes.csv",
+    )
+    records = load(tmp_path, file="table.csv", boxes="boxes.csv").records
+    assert [record.read_mask is not None for record in records] == [True, False, True, True]
+    boxed = np.zeros((6, 5), bool)
+    boxed[1, 1:3] = True
+    np.testing.assert_array_equal(records[0].read_mask(), boxed)
+    assert records[2].read_mask().all()  # the mask counts
+    with pytest.raises(BadMask, match=r"its box \(2, 2, 9, 4\) is not within its 5 x 6 pixels: was the image resized"):
+        records[3].read_mask()
+    put(tmp_path, "4.png")
+    write(tmp_path, "path,label\n1.png,b\n2.png,a\n3.png,a\n4.png,b\n")
+    load(tmp_path, file="table.csv", boxes="boxes.csv")
+    assert "The boxes of 1 images are not used: table.csv names no such images." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("name,x,y,w,h\n", "boxes.csv has no column for the image. Columns: name, x, y, w, h"),
+        ("image,x,y,w\n", "has no column for the box"),
+        ("image,x,y,w,h\n0,1,1,2,2\n0,1,,2,2\n", "boxes.csv, row 3: '1', '', '2', '2' is no box"),
+        ("image,x,y,w,h\n0,1,1,-2,2\n", r"row 2: the box \(1, 1\) to \(-1, 3\) ends before it begins"),
+        ("image,x0,y0,x1,y1\n0,1,1,nan,3\n", "ends before it begins"),
+    ],
+)
+def test_boxes_with_mistakes(tmp_path, text, line):
+    put(tmp_path, *(f"{at}.png" for at in range(4)))
+    write(tmp_path, "path,label\n0.png,a\n1.png,b\n2.png,a\n3.png,b\n")
+    write(tmp_path, text, "boxes.csv")
+    with pytest.raises(UserError, match=line):
+        load(tmp_path, file="table.csv", boxes="boxes.csv")
+    with pytest.raises(UserError, match="data.table.boxes='box.csv' is neither"):
+        load(tmp_path, file="table.csv", boxes="box.csv")
 
 
 @pytest.mark.parametrize("inside", [True, False])

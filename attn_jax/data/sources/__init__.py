@@ -28,6 +28,7 @@ _TABLE = {
     "group_column": "",
     "split_column": "",
     "mask_column": "",
+    "boxes": "",
     "subgroup_columns": (),
 }
 _OPTIONS = {

@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from attn_jax import progress
 from attn_jax.data import decode, masks
+from attn_jax.data.boxes import Boxes, image_boxes
 from attn_jax.data.records import BadImage, BadMask, Dataset, Record
 from attn_jax.data.sources import table
 from attn_jax.data.sources.listing import Entry
@@ -52,7 +53,11 @@ def _frames(pydicom: ModuleType, entry: Entry) -> list[Record]:
     except Exception:  # the read of the whole file will tell what is wrong with it
         count, patient = 1, ""
     group = entry.group or patient or entry.image_id
-    read_mask = functools.partial(_read_mask, entry.mask, entry.path) if entry.mask and count == 1 else None
+    read_mask: Callable[[], np.ndarray] | None = None
+    if entry.mask and count == 1:
+        read_mask = functools.partial(_read_mask, entry.mask, entry.path)
+    elif entry.boxes and count == 1:
+        read_mask = functools.partial(_boxed, entry.boxes, entry.path)
     records = []
     for at in range(count):
         image_id = entry.image_id if count == 1 else f"{entry.image_id}#{at:03d}"
@@ -121,6 +126,12 @@ def window(values: np.ndarray, center: float, width: float, function: str = "LIN
     if function == "LINEAR":
         center, width = center - 0.5, width - 1
     return np.clip((values - center) / max(width, 1e-12) + 0.5, 0, 1)
+
+
+def _boxed(boxes: Boxes, path: Path) -> np.ndarray:
+    """What the boxes cover in a single-frame file."""
+    header = _pydicom().dcmread(path, stop_before_pixels=True)
+    return image_boxes(boxes, (int(header.Rows), int(header.Columns)))
 
 
 def _read_mask(mask_path: Path, image_path: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tables of well-known data sets, recognised by their columns: NIH ChestX-ray14, CheXpert, HAM10000, APTOS 2019."""
+"""Tables of well-known data sets, recognised by their columns: NIH ChestX-ray14, CheXpert, RSNA, HAM10000, APTOS."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -26,6 +26,7 @@ class Columns:
       path: the image file, or its bare name with or without extension.
       label: the class; or, with a `separator`, the names of the findings present.
       findings: one column each, 1 present, 0 absent, -1 or blank unknown; or the findings that `label` may name.
+      boxes: the file that comes with the table and has boxes around its findings.
       class_names: from the label's value to the name of the class, in the order of the classes; empty takes the values.
     """
 
@@ -39,6 +40,7 @@ class Columns:
     split: str = ""
     mask: str = ""
     subgroups: tuple[str, ...] = ()
+    boxes: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +82,7 @@ KNOWN_TABLES: dict[str, KnownTable] = {
             group="Patient ID",
             split="official_split",
             subgroups=("Patient Age", "Patient Gender", "View Position"),
+            boxes="BBox_List_2017.csv",
         ),
         _nih_split,
     ),
@@ -93,6 +96,17 @@ KNOWN_TABLES: dict[str, KnownTable] = {
             subgroups=("Sex", "Age", "Frontal/Lateral", "AP/PA"),
         ),
         _chexpert_patient,
+    ),
+    "rsna": KnownTable(
+        frozenset(("patientId", "x", "y", "width", "height", "Target")),
+        Columns(
+            path="patientId",
+            label="Target",
+            class_names={"0": "no opacity", "1": "opacity"},
+            group="patientId",
+            boxes="stage_2_train_labels.csv",
+        ),
+        lambda frame, root: frame.drop_duplicates(["patientId", "Target"]),  # a row a box
     ),
     "ham10000": KnownTable(
         frozenset(("image_id", "dx")),

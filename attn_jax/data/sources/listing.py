@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from attn_jax.data import decode, masks
-from attn_jax.data.records import Dataset, Kind, Label, Record, Skipped, Split
+from attn_jax.data.boxes import Boxes, image_boxes
+from attn_jax.data.records import BadImage, BadMask, Dataset, Kind, Label, Record, Skipped, Split
 from attn_jax.errors import UserError, did_you_mean
 
 SPLITS: dict[str, Split] = {
@@ -29,7 +30,7 @@ SPLITS: dict[str, Split] = {
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One labelled file, not yet opened; the fields are those of `Record`."""
+    """One labelled file, not yet opened; the fields are those of `Record`. A mask counts before boxes."""
 
     path: Path
     image_id: str
@@ -38,6 +39,7 @@ class Entry:
     split: Split | None = None
     mask: Path | None = None
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    boxes: Boxes = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +68,21 @@ def image_dataset(options: Mapping[str, Any], found: Listing) -> Dataset:
 
 def record(entry: Entry, read: Callable[[], np.ndarray]) -> Record:
     """The record of an entry that is one image, its mask an image file as well."""
-    read_mask = functools.partial(masks.read_mask, entry.mask, entry.path) if entry.mask else None
+    read_mask: Callable[[], np.ndarray] | None = None
+    if entry.mask:
+        read_mask = functools.partial(masks.read_mask, entry.mask, entry.path)
+    elif entry.boxes:
+        read_mask = functools.partial(_boxed, entry.boxes, entry.path)
     return Record(entry.image_id, entry.label, read, entry.group, entry.split, read_mask, entry.columns)
+
+
+def _boxed(boxes: Boxes, image_path: Path) -> np.ndarray:
+    try:
+        return image_boxes(boxes, decode.image_size(image_path))
+    except BadMask:
+        raise
+    except BadImage as error:
+        raise BadMask(str(error)) from error
 
 
 def natural(text: str) -> tuple[list[int | str], str]:

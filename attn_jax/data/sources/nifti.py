@@ -33,6 +33,8 @@ def load(options: Mapping[str, Any]) -> Dataset:
       UserError: nibabel is not installed, or the files are not laid out as `folder` or `table` expects.
     """
     nibabel = _nibabel()
+    if options["table"]["boxes"]:
+        raise UserError("data.table.boxes: boxes are for pictures; a volume needs a mask (data.table.mask_column)")
     found = table.files(options)
     records: list[Record] = []
     for entry in progress.track(found.entries, f"reading the headers of {options['name']}", len(found.entries)):

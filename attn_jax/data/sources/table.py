@@ -1,4 +1,4 @@
-"""A CSV or Parquet file that names the images: path, label or one column per finding, group, split, mask."""
+"""A CSV or Parquet file that names the images: path, label or one column per finding, group, split, mask, boxes."""
 
 import dataclasses
 from collections import Counter
@@ -11,6 +11,7 @@ import pandas as pd
 from attn_jax import progress
 from attn_jax.data.records import Dataset, Label, Skipped
 from attn_jax.data.sources import folder
+from attn_jax.data.sources.box_table import Boxes, boxes_of
 from attn_jax.data.sources.find_files import Finder
 from attn_jax.data.sources.known_tables import KNOWN_TABLES, Columns
 from attn_jax.data.sources.listing import (
@@ -23,6 +24,7 @@ from attn_jax.data.sources.listing import (
     natural,
     split_of,
 )
+from attn_jax.data.sources.read_table import read
 from attn_jax.errors import UserError, did_you_mean
 
 _PATH_NAMES = "path file filename file_name filepath file_path image image_path image_id image_name img".split()
@@ -60,6 +62,7 @@ def listing(options: Mapping[str, Any]) -> Listing:
     pattern = None if wanted["group_column"] else group_pattern(options)
     finder = Finder(root, tables[0].parent)
     splits = _splits(frame, columns, where)
+    boxes = _boxes(root, wanted["boxes"], columns, finder)
     entries: dict[str, Entry] = {}
     bad: list[Skipped] = []
     rows = zip(frame.to_dict("records"), labels, splits, strict=True)
@@ -81,8 +84,10 @@ def listing(options: Mapping[str, Any]) -> Listing:
         group = row[columns.group] or image_id if columns.group else None
         group = group_of(pattern, image_id) if pattern else group
         facts = {name: row[name] for name in columns.subgroups}
-        entries[image_id] = Entry(path, image_id, label, group, split, mask, facts)
+        entries[image_id] = Entry(path, image_id, label, group, split, mask, facts, boxes.get(path, ()))
     skipped = drop(bad, options["on_bad"], where)
+    if lost := len(boxes.keys() - {entry.path for entry in entries.values()}):
+        progress.message(f"The boxes of {lost} images are not used: {where} names no such images.")
     ordered = sorted(entries.values(), key=lambda entry: natural(entry.image_id))
     multilabel = bool(columns.findings)
     if not multilabel:
@@ -90,36 +95,11 @@ def listing(options: Mapping[str, Any]) -> Listing:
     return Listing(classes, tuple(ordered), "multilabel" if multilabel else "single", columns.ordinal, skipped)
 
 
-def read(file: Path, rows: int | None = None) -> pd.DataFrame:
-    """A CSV or Parquet file with every value as text, blank where there is none, whole numbers without a point.
-
-    With `rows`, at most so many rows of a CSV.
-    """
-    try:
-        if file.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(file)
-        else:
-            frame = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", nrows=rows)
-    except (OSError, ValueError) as error:
-        raise UserError(f"data.table.file: {file} cannot be read: {' '.join(str(error).split())[:150]}") from error
-    frame.columns = [str(column).strip() for column in frame.columns]
-    return frame.apply(_as_text)
-
-
-def _as_text(column: pd.Series) -> pd.Series:
-    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")
-    return column.astype(object).where(column.notna(), "").map(lambda value: str(value).strip())
-
-
 def _table_files(root: Path, file: str) -> list[Path]:
     if root.is_file():
         return [root]
     if file:
-        found = next((path for path in (root / file, Path(file).expanduser()) if path.is_file()), None)
-        if found is None:
-            raise UserError(f"data.table.file={file!r} is neither in data.path={str(root)!r} nor a path of its own")
-        return [found]
+        return [_named(root, file, "file")]
     tables = sorted(path for path in root.iterdir() if path.suffix.lower() in _SUFFIXES)
     kinds = {path: _recognise(read(path, rows=0).columns) for path in tables}
     known = [path for path in tables if kinds[path]]
@@ -130,6 +110,21 @@ def _table_files(root: Path, file: str) -> list[Path]:
         return tables
     names = ", ".join(path.name for path in known or tables) or "no CSV or Parquet file"
     raise UserError(f"data.path={str(root)!r} holds {names}; name the one with the labels by data.table.file")
+
+
+def _named(root: Path, file: str, field: str) -> Path:
+    found = next((path for path in (root / file, Path(file).expanduser()) if path.is_file()), None)
+    if found is None:
+        raise UserError(f"data.table.{field}={file!r} is neither in data.path={str(root)!r} nor a path of its own")
+    return found
+
+
+def _boxes(root: Path, file: str, columns: Columns, finder: Finder) -> dict[Path, Boxes]:
+    """By image, from the file that the config names, or the one that comes with a known table."""
+    if file:
+        return boxes_of(_named(root, file, "boxes"), finder)
+    usual = root / columns.boxes
+    return boxes_of(usual, finder) if columns.boxes and usual.is_file() else {}
 
 
 def _recognise(columns: Iterable[str]) -> str | None:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from attn_jax.data.boxes import box_masks
 from attn_jax.errors import UserError
-from attn_jax.explain.boxes import box_masks
 
 
 def test_whole_numbers_are_slices():

@@ -5,7 +5,29 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Real
 
+from attn_jax.data.records import BadMask
 from attn_jax.errors import UserError
+
+Boxes = tuple[tuple[float, float, float, float], ...]
+"""(x0, y0, x1, y1) of each box of an image in its pixels, from the upper left corner."""
+
+
+def image_boxes(boxes: Boxes, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+    """What the boxes of one image cover together.
+
+    Args:
+        boxes: in pixels of the image as it is stored.
+        size: its height and width.
+
+    Raises:
+        BadMask: a box reaches more than a pixel beyond the image, whose size has changed since it was drawn.
+    """
+    height, width = size
+    for box in boxes:
+        if min(box) < -1 or box[2] > width + 1 or box[3] > height + 1:
+            corners = ", ".join(f"{corner:g}" for corner in box)
+            raise BadMask(f"its box ({corners}) is not within its {width} x {height} pixels: was the image resized?")
+    return box_masks([np.asarray(boxes)], size)[0]
 
 
 def box_masks(boxes: Sequence[Real[np.ndarray, "n 4"]], size: tuple[int, int]) -> Bool[np.ndarray, "B H W"]:
