@@ -152,6 +152,12 @@ def test_key_follows_options_and_files(tmp_path: Path) -> None:
     (data / "b.png").write_bytes(b"1")
     keys.add(cache.key(options, store))
     assert len(keys) == 5
+    (tmp_path / "boxes.csv").write_bytes(b"1")
+    boxed = {**options, "table": {"file": "", "boxes": str(tmp_path / "boxes.csv")}}
+    keys.add(cache.key(boxed, store))
+    (tmp_path / "boxes.csv").write_bytes(b"12")
+    keys.add(cache.key(boxed, store))
+    assert len(keys) == 7
 
 
 def test_array_file_widens_to_16_bit(tmp_path: Path) -> None:
