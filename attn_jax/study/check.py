@@ -63,6 +63,7 @@ NUMBERS: Mapping[str, str] = {
     "training.checkpoint_seconds": "at least 0",
     "explain.gallery": "at least 0",
     "explain.scored": "at least 0",
+    "report.margin": "above 0",
 }
 NAMES: Mapping[str, tuple[str, ...]] = {
     "data.source": tuple(SOURCES),
@@ -72,6 +73,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "task.class_weights": ("none", "balanced"),
     "task.sampling": ("natural", "balanced"),
     "training.metric": ("loss", *METRICS),
+    "report.metric": tuple(METRICS),
     "training.parallel": ("jit", "pmap"),
 }
 # Their fields are anybody's: options of what is named beside them, and data sets by name.

@@ -76,7 +76,13 @@ def default_config() -> ConfigDict:
             scored=16,  # test images with the explained class that are changed, and shown to randomised networks
         )
     )
-    config.report = ConfigDict(dict(pictures=True))
+    config.report = ConfigDict(
+        dict(
+            pictures=True,
+            metric="auc",  # what mechanisms are ranked and compared by
+            margin=0.02,  # a difference in it too small to matter, decided beforehand
+        )
+    )
     config.grid = ConfigDict({axis: () for axis in AXES})  # an empty axis is not varied
     config.grid.attention = ("none", "se", "cbam", "gc")
     config.grid.seed = (0, 1, 2)

@@ -72,6 +72,8 @@ def gather(config: ConfigDict, workdir: pathlib.Path, cells: Sequence[Cell], dat
         provenance=_provenance(config, cells, prepared),
         command=" ".join(["python", *sys.argv]),
         baseline=config.baseline,
+        primary=config.report.metric,
+        margin=config.report.margin,
     )
 
 

@@ -90,8 +90,11 @@ def test_a_second_call_runs_nothing(workdir: pathlib.Path) -> None:
     config = small_config()
     config.training.log_every = 3
     config.report.pictures = False
+    config.report.metric, config.report.margin = "accuracy", 0.31
     assert study.run(config, workdir) == 0
     assert written(workdir) == before
+    page = (workdir / "report" / "report.html").read_text()
+    assert "margin of equivalence 0.31" in page and "margin of equivalence 0.02" not in page
 
 
 def test_the_page_marks_simulated_images_and_shows_both_tables(workdir: pathlib.Path) -> None:
@@ -120,6 +123,7 @@ def keys(workdir: pathlib.Path, **changes: object) -> list[str]:
         {"explain.methods": ("grad_cam", "layer_cam")},
         {"explain.scored": 5},
         {"report.pictures": False},
+        {"report.metric": "accuracy", "report.margin": 0.05},
         {"data.cache": "disk"},
     ],
 )
