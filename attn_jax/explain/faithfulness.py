@@ -110,7 +110,7 @@ def predicted(
 ) -> Float[np.ndarray, "count"]:
     """What `predict` gives for the images that `make` makes of 0 to `count` - 1, `batch` at a time.
 
-    All calls have the same number of images: the last is filled up with images that were there before.
+    All calls have the same number of images: in the last some are repeated.
 
     Raises:
         ValueError: `predict` does not give one number an image.
@@ -119,8 +119,7 @@ def predicted(
     found = np.empty(count)
     for start in range(0, count, batch):
         numbers = np.arange(start, min(start + batch, count))
-        filled = make(numbers)[np.resize(np.arange(len(numbers)), batch)]
-        scores = np.asarray(predict(filled), dtype=np.float64)
+        scores = np.asarray(predict(make(np.resize(numbers, batch))), dtype=np.float64)
         if scores.shape != (batch,):
             raise ValueError(f"predict gave {scores.shape} for {batch} images; it must give [{batch}] probabilities")
         found[numbers] = scores[: len(numbers)]

@@ -79,8 +79,7 @@ def faithfulness(
 ) -> dict[str, Float[np.ndarray, "B"]]:
     """The scores of `METRICS` that need the network, of maps at the images' size, of which only the order counts.
 
-    Insertion and deletion ask at `faithfulness.SHARES`. Without `"road"` for volumes, which it cannot impute. NaN where
-    a map is not finite.
+    Insertion and deletion ask at `faithfulness.SHARES`. NaN where a map is not finite.
 
     Args:
         predict: from images as the network takes them to the probability of the target, the same for all.
@@ -92,13 +91,11 @@ def faithfulness(
     Raises:
         ValueError: images and maps differ in size, or `predict` does not give one number an image.
     """
-    found = {
+    return {
         "insertion": insertion(predict, images, maps, seed=seed, batch=batch).auc,
         "deletion": deletion(predict, images, maps, seed=seed, batch=batch).auc,
+        "road": road(predict, images, maps, seed=seed, batch=batch).combined,
     }
-    if images.ndim == 4:
-        found["road"] = road(predict, images, maps, seed=seed, batch=batch).combined
-    return found
 
 
 def beside(
