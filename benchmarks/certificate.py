@@ -37,7 +37,7 @@ Made by `python benchmarks/certificate.py`; never edited by hand. One row is one
 - **forward**, **train**, **memory**: ResNet-18 at 224 pixels on a CPU, batch 16, float32: times of a forward pass and
   of a training step, and what that step holds at its peak, each over that of `none`, with which it took turns.
 - **TPU bytes**: what a training step of the same network moves on one chip of a TPU v5e, by its compiler (bfloat16,
-  batch 128), over that of `none`.
+  batch 128), over that of `none`; with a smaller batch, in brackets, where that does not fit its 16 GB.
 - **error**: the largest difference, of the largest number of each array, from another implementation's outputs and
   gradients, over all goldens of the mechanism and its variants.
 - **gathers**: whether the compiled mechanism or its gradient, over eight devices that share a batch, or over two by
@@ -102,12 +102,13 @@ def row(name: str, cells: Cells) -> list[str]:
         cell = cells[name].get(kind)
         if cell is None:
             return "–"
-        value = cell["measured"][key]
+        value, smaller = cell["measured"][key], ""
         if kind == "tpu":
             if "tpu" not in cells.get("none", {}):
                 return "–"
-            value /= cells["none"]["tpu"]["measured"][key]
-        return f"{value:.2f}" + ("" if cell["digest"] == cells[name]["static"]["digest"] else " *")
+            value /= cell["measured"].get("none", cells["none"]["tpu"]["measured"][key])
+            smaller = f" ({cell['measured']['batch']})" if "batch" in cell["measured"] else ""
+        return f"{value:.2f}{smaller}" + ("" if cell["digest"] == cells[name]["static"]["digest"] else " *")
 
     return [
         *(f"`{name}`", paper, str(static["year"] or ""), place),

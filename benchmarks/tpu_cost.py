@@ -3,8 +3,9 @@
     python benchmarks/tpu_cost.py none se eca gc cbam
 
 No TPU is needed, only `jax[tpu]`, in an environment of its own (`--environment`, made there with pip if it is missing).
-The step is that of a network at 224 pixels with a mechanism (`none` for none), in bfloat16 with 128 images. Prints a
-line for each, with its bytes over those of `none` where that came first; one takes minutes.
+The step is that of a network at 224 pixels with a mechanism (`none` for none), in bfloat16 with 128 images, or half as
+many as often as it takes to fit. Prints a line for each, with its bytes over those of `none` where that came first, or
+of `none` with as many images; one takes minutes.
 
 A pass is one reading or writing of all that the mechanisms of the network give back, in bfloat16. The bytes beyond
 those of `none` are given in passes too: a gate that sees the whole input must read it before it can multiply it,
@@ -17,6 +18,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ def python_of(environment: Path) -> Path:
     return python
 
 
-def measure(network: str, attention: str) -> dict[str, float]:
+def measure(network: str, attention: str, batch: int) -> dict[str, float]:
     """Bytes, operations and memory of the compiled step, and the bytes of a pass. Runs in the environment."""
     import jax
     import jax.numpy as jnp
@@ -46,7 +48,7 @@ def measure(network: str, attention: str) -> dict[str, float]:
     from jax.sharding import SingleDeviceSharding
 
     chip = topologies.get_topology_desc(platform="tpu", topology_name=CHIP).devices[0]
-    step = network_step.make(network, attention, batch=BATCH, dtype=jnp.bfloat16)
+    step = network_step.make(network, attention, batch=batch, dtype=jnp.bfloat16)
     place = SingleDeviceSharding(chip)
     jitted = jax.jit(step.train, donate_argnums=(0, 1, 2), in_shardings=place, out_shardings=place)
     compiled = jitted.lower(*step.shapes).compile()
@@ -59,6 +61,23 @@ def measure(network: str, attention: str) -> dict[str, float]:
     }
 
 
+def measure_what_fits(network: str, attention: str) -> dict[str, float]:
+    """As `measure`, with half the batch as often as it takes to fit the chip; then with it and the bytes of `none`."""
+    import jax
+
+    batch = BATCH
+    while True:
+        try:
+            found = measure(network, attention, batch)
+        except jax.errors.JaxRuntimeError as error:
+            if "Ran out of memory" not in str(error) or batch == 1:
+                raise
+            batch //= 2
+        else:
+            beside = {"batch": batch, "none": measure(network, "none", batch)["bytes"]} if batch < BATCH else {}
+            return found | beside
+
+
 def serve(network: str, names: list[str]) -> None:
     """Prints a line of JSON for each. Runs in the environment."""
     import jax
@@ -66,22 +85,23 @@ def serve(network: str, names: list[str]) -> None:
 
     ran = f"{network}, jax {jax.__version__}, libtpu {libtpu.__version__}, {datetime.date.today()}"
     for name in names:
-        print(json.dumps({"name": name, "measured": measure(network, name), "ran": ran}), flush=True)
+        print(json.dumps({"name": name, "measured": measure_what_fits(network, name), "ran": ran}), flush=True)
 
 
 def table(lines: list[dict]) -> None:
     """Prints a line for each mechanism."""
-    print(f"{lines[0]['ran']}; TPU v5e, bfloat16, batch {BATCH}, 224 px")
+    print(f"{lines[0]['ran']}; TPU v5e, bfloat16, batch {BATCH} or, where that does not fit, as told, 224 px")
     print(f"{'attention':<12}{'GB a step':>10}{'over none':>10}{'passes':>8}{'memory, GB':>12}")
     none = next((line["measured"]["bytes"] for line in lines if line["name"] == "none"), None)
     for line in lines:
         found = line["measured"]
         print(f"{line['name']:<12}{found['bytes'] / 1e9:>10.2f}", end="")
-        ratio, passes = "", ""
-        if none is not None:
-            ratio = f"{found['bytes'] / none:.3f}"
-            passes = f"{(found['bytes'] - none) / found['pass']:.1f}" if found["pass"] else ""
-        print(f"{ratio:>10}{passes:>8}{found['memory'] / 1e9:>12.2f}")
+        ratio, passes, base = "", "", found.get("none", none)
+        if base is not None:
+            ratio = f"{found['bytes'] / base:.3f}"
+            passes = f"{(found['bytes'] - base) / found['pass']:.1f}" if found["pass"] else ""
+        smaller = f"  batch {found['batch']}" if "batch" in found else ""
+        print(f"{ratio:>10}{passes:>8}{found['memory'] / 1e9:>12.2f}{smaller}")
 
 
 def main() -> None:
@@ -96,13 +116,18 @@ def main() -> None:
     environment = {**os.environ, **surroundings, "PYTHONPATH": str(ROOT)}
     command = [str(python_of(options.environment)), __file__, "--serve", options.network, *options.names]
     lines = []
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    with subprocess.Popen(command, env=environment, **pipes) as process:
+    # The compiler warns of much; only what ended it is of interest.
+    warnings = tempfile.TemporaryFile("w+")
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": warnings, "text": True}
+    with warnings, subprocess.Popen(command, env=environment, **pipes) as process:
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(json.loads(line))
             if options.json:
                 print(line, end="", flush=True)
+        if process.wait():
+            warnings.seek(0)
+            print(*warnings.readlines()[-1:], end="", file=sys.stderr)
     if lines and not options.json:
         table(lines)
     sys.exit(process.returncode)
