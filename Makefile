@@ -39,9 +39,8 @@ lock:
 # a PyTorch environment of their own (up to 5.5 GB), tpu_cost one with the TPU's compiler.
 BENCHMARKS = decode phantom pipeline report statistics_time step_time layer_time tpu_cost saliency_time faithfulness_time
 bench: $(STAMP)
-	{ echo "# Benchmarks"; echo; echo "Each block is what the script printed; \`make bench\` makes the page anew."; \
-	for name in $(BENCHMARKS); do echo; echo "## $$name"; echo; echo '```'; $(BIN)/python benchmarks/$$name.py || exit 1; echo '```'; done; } > docs/benchmarks.partial
-	mv docs/benchmarks.partial docs/benchmarks.md
+	mkdir -p runs
+	{ for name in $(BENCHMARKS); do echo; echo "## $$name"; echo; echo '```'; $(BIN)/python benchmarks/$$name.py || exit 1; echo '```'; done; } > runs/benchmarks.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
