@@ -37,7 +37,7 @@ FINDINGS = "of each finding by itself"
 TWO = "for two classes"
 _RECALIBRATION = ("calibration_in_the_large", "calibration_intercept", "calibration_slope")
 _SHARE = (0.0, 1.0)
-_LIMITS = {"temperature": (0.0, np.inf), "aurc": _SHARE, **{f"accuracy_at_{round(100 * c)}": _SHARE for c in COVERAGES}}
+_LIMITS = {"aurc": _SHARE, **{f"accuracy_at_{round(100 * c)}": _SHARE for c in COVERAGES}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,8 +219,13 @@ def _interval(
         return found if found is not None and found.high > found.low else None
     values = np.stack([np.mean([drawn[run].drawn for run in runs], axis=0) for runs in by_seed.values()])
     none = np.zeros((len(point), 0))
+    # Temperatures divide: on their logarithms no interval reaches 0.
+    ratio = metric == "temperature"
+    if ratio:
+        point, values = np.log(point), np.log(values)
     error = Numbers(tuple(by_seed), point, values, none, patients, (len(point),)).of_all_seeds()
-    return error.interval(float(point.mean()), level, _LIMITS.get(metric, (-np.inf, np.inf))) if error else None
+    found = error.interval(float(point.mean()), level, _LIMITS.get(metric, (-np.inf, np.inf))) if error else None
+    return found._replace(low=np.exp(found.low), high=np.exp(found.high)) if found and ratio else found
 
 
 def _useful(panel: Panel, runs: Sequence[Run], level: float, count: int, seed: int) -> tuple[tuple[float, float], ...]:

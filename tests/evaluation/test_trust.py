@@ -60,21 +60,31 @@ def test_useful_is_more_than_noise():
     assert trust(panel_of(rng.uniform(size=300), truth), "m").useful == ()
 
 
-def test_several_seeds_have_wider_intervals_where_they_differ():
+def intervals_of_seeds(factors):
+    """Of runs that sharpen or soften the same honest scores."""
     rng = np.random.default_rng(4)
     honest = rng.uniform(0.05, 0.95, size=400)
     truth = (rng.uniform(size=400) < honest).astype(int)
+    split, found = np.where(np.arange(400) % 2, "val", "test"), []
+    for seed, factor in enumerate(factors):
+        score = expit(factor * logit(honest))
+        pair = np.stack([1 - score, score], axis=1)
+        found.append(
+            ("m", Predictions(np.arange(400), truth, pair, ("no", "yes"), model="m", seed=str(seed), split=split))
+        )
+    return trust(panels(found)[0], "m").intervals
 
-    def slope(factors):
-        found = []
-        for seed, factor in enumerate(factors):
-            score = expit(factor * logit(honest))
-            pair = np.stack([1 - score, score], axis=1)
-            found.append(("m", Predictions(np.arange(400), truth, pair, ("no", "yes"), model="m", seed=str(seed))))
-        return trust(panels(found)[0], "m").intervals["calibration_slope"]
 
-    same, apart = slope([1, 1, 1]), slope([0.5, 1, 1.5])
+def test_several_seeds_have_wider_intervals_where_they_differ():
+    same, apart = (intervals_of_seeds(factors)["calibration_slope"] for factors in ([1, 1, 1], [0.5, 1, 1.5]))
     assert apart.high - apart.low > 2 * (same.high - same.low)
+
+
+def test_temperatures_of_several_seeds_have_an_interval_of_positive_numbers():
+    same, apart = (intervals_of_seeds(factors)["temperature"] for factors in ([1, 1, 1], [0.25, 1, 4]))
+    assert 0 < apart.low < same.low / 4 and apart.high > 4 * same.high
+    # A temperature grows as the scores are sharpened, and these factors have no effect on average.
+    assert apart.low * apart.high == pytest.approx(same.low * same.high, rel=1e-4)
 
 
 def test_each_finding_is_two_classes_where_it_is_known():
