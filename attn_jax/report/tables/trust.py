@@ -11,7 +11,7 @@ COLUMNS = {
     "ece_classwise": ("ECE, classwise", "mean over classes of each one's error against the rest"),
     "calibration_in_the_large": ("In the large", "logit by which scores are too low on average; ideal 0"),
     "calibration_slope": ("Slope", "below 1: scores are too extreme; ideal 1"),
-    "temperature": ("Temperature", "fitted on validation images; above 1: overconfident; over seeds the interval is one of its logarithm"),
+    "temperature": ("Temperature", "fitted on validation images; above 1: overconfident; interval on its logarithm"),
     "ece_after_temperature": ("ECE after", "of the test images after temperature scaling"),
     "aurc": ("AURC", "area under the risk-coverage curve; lower is better"),
     "accuracy_at_80": ("Accuracy, surest 80 %", "when the least sure fifth goes to a person"),
