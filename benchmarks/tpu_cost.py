@@ -25,6 +25,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = Path.home() / ".cache" / "attn_jax" / "tpu"
 BATCH, CHIP = 128, "v5e:2x2"
+# The compiler asks for a TPU's surroundings and, left alone, for a server that knows them.
+SURROUNDINGS = {
+    "JAX_PLATFORMS": "cpu",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "PYTHONPATH": str(ROOT),
+}
 NAMES = ("none", "se", "eca", "gc", "cbam")
 
 
@@ -111,9 +118,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="a line of JSON for each, as soon as it is done")
     parser.add_argument("--environment", type=Path, default=ENVIRONMENT)
     options = parser.parse_args()
-    # The compiler asks for a TPU's surroundings and, left alone, for a server that knows them.
-    surroundings = {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
-    environment = {**os.environ, **surroundings, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **SURROUNDINGS}
     command = [str(python_of(options.environment)), __file__, "--serve", options.network, *options.names]
     lines = []
     # The compiler warns of much; only what ended it is of interest.

@@ -13,9 +13,15 @@ from attn_jax.errors import UserError
 from attn_jax.layers import attention_logits, attention_pooling, over_space, reduced
 from attn_jax.layers.initializers import kaiming_fan_in, torch_uniform
 
+LEAST_HIDDEN = 3
+"""The normalisation makes 0 of one unit and -1 and 1 of two, whatever the image."""
+
 
 class GC(Mechanism):
     """Pools space with one learned softmax map, transforms the pooled vector and adds it to every position.
+
+    The transform's hidden layer has `channels // reduction` units, at least 3: fewer say nothing once normalised. The
+    paper adds; its code can do both.
 
     `fusion="mul"` multiplies by the vector's sigmoid instead (the authors' `channel_mul`). Sows the softmax map,
     `"spatial"` [B, *space]. The last layer starts at zero: at initialisation `"add"` is the identity, `"mul"` halves.
@@ -46,7 +52,7 @@ class GC(Mechanism):
         x = x.astype(self.dtype or x.dtype)
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         channels = x.shape[-1]
-        hidden = reduced(channels, self.reduction)
+        hidden = max(LEAST_HIDDEN, reduced(channels, self.reduction))
         query, query_bias = _Affine(1, kaiming_fan_in, x.dtype, self.param_dtype, name="mask")(channels)
         value, value_bias = _Affine(hidden, torch_uniform, x.dtype, self.param_dtype, name="fc1")(channels)
         weights = self.look("spatial", spatial_softmax(attention_logits(x, query, value) + query_bias))

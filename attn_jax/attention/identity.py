@@ -14,6 +14,7 @@ class Identity(Mechanism):
     """Returns its input, which no parameter touches. Sows nothing."""
 
     usual_placement: ClassVar[str] = "block"
+    starts_as_identity: ClassVar[bool] = True
 
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32

@@ -118,7 +118,9 @@ class SequentialPSA(Polarized):
 
     def channel_logits(self, context: Float[Array, "B c"], channels: int) -> Float[Array, "B C"]:
         """Back to all channels by two layers with a normalisation between."""
-        hidden = self.dense(reduced(context.shape[-1], 4), "fc1", torch_uniform, bias=True)(context)
+        # The normalisation makes 0 of one unit and -1 and 1 of two, whatever the image.
+        features = max(3, reduced(context.shape[-1], 4))
+        hidden = self.dense(features, "fc1", torch_uniform, bias=True)(context)
         return self.dense(channels, "fc2", torch_uniform, bias=True)(nn.relu(self.layer_norm()(hidden)))
 
     def spatial_logits(self, query: Float[Array, "B c"], value: Float[Array, "B *space c"]) -> Float[Array, "B *space"]:

@@ -170,6 +170,17 @@ def test_half_precision(name):
         np.testing.assert_allclose(np.float32(y), wanted, atol=0.05, rtol=0.05)
 
 
+@pytest.mark.parametrize("name", ["gc", "psa_s"])
+@pytest.mark.parametrize("channels", [4, 16])
+def test_a_normalised_hidden_layer_of_few_channels_still_knows_the_image(name, channels):
+    module, x = attention.create(name), images(8, 4, 3, channels)
+    rng = np.random.default_rng(1)
+    variables = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape), initialised(module, x))
+    _, state = module.apply(variables, x, train=False, capture_intermediates=lambda m, _: m.name == "fc2", mutable=True)
+    (found,) = jax.tree.leaves(state["intermediates"]["fc2"])
+    assert len(np.unique(np.round(found.reshape(8, channels), 3), axis=0)) == 8
+
+
 def test_import_is_light():
     heavy = "('tensorflow', 'tensorflow_datasets', 'matplotlib')"
     code = f"import sys, attn_jax.attention; print([m for m in {heavy} if m in sys.modules])"
