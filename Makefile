@@ -36,8 +36,8 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --upgrade pyproject.toml --output-file constraints.txt
 
 # Takes the machine for itself for about two hours; step_time, layer_time, saliency_time and faithfulness_time each make
-# a PyTorch environment of their own (up to 5.5 GB), tpu_cost one with the TPU's compiler.
-BENCHMARKS = decode phantom pipeline report statistics_time step_time layer_time tpu_cost saliency_time faithfulness_time
+# a PyTorch environment of their own (up to 5.5 GB), tpu_cost and tpu_partition one with the TPU's compiler.
+BENCHMARKS = decode phantom pipeline report statistics_time step_time layer_time tpu_cost tpu_partition saliency_time faithfulness_time
 bench: $(STAMP)
 	mkdir -p runs
 	{ for name in $(BENCHMARKS); do echo; echo "## $$name"; echo; echo '```'; $(BIN)/python benchmarks/$$name.py || exit 1; echo '```'; done; } > runs/benchmarks.md
