@@ -150,16 +150,18 @@ def _named_positive(frame: pd.DataFrame, positive: str) -> str:
 
 
 def _class_indices(frame: pd.DataFrame, ids: Sequence[str], classes: tuple[str, ...]) -> Int[np.ndarray, "N"]:
-    """Labels are names; where they are not all names, all must be indices."""
+    """Labels are names; where they are not all names, whole floats count as integers, and all may be indices."""
     words = np.array(text(frame["label"]))
-    names = {name: index for index, name in enumerate(classes)}
     if not np.isin(words, classes).all():
-        indices = {f"{index}{end}": index for index in range(len(classes)) for end in ("", ".0")}
-        names = indices if np.isin(words, list(indices)).mean() > np.isin(words, classes).mean() else names
+        words = np.array(names(frame["label"]))
+    known = {name: index for index, name in enumerate(classes)}
+    if not np.isin(words, classes).all():
+        indices = {str(index): index for index in range(len(classes))}
+        known = indices if np.isin(words, list(indices)).mean() > np.isin(words, classes).mean() else known
     check_known(
-        words, np.isin(words, list(names)), "label", ids, f"the score columns' classes are {', '.join(classes)}"
+        words, np.isin(words, list(known)), "label", ids, f"the score columns' classes are {', '.join(classes)}"
     )
-    return np.array([names[word] for word in words], dtype=np.int64)
+    return np.array([known[word] for word in words], dtype=np.int64)
 
 
 def _two_classes(frame: pd.DataFrame, ids: Sequence[str], positive: str):

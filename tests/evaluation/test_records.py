@@ -95,6 +95,16 @@ def test_whole_floats_of_names_are_integers(tmp_path):
     assert records.read(written(tmp_path, text)).image_id.tolist() == ["1.0", "1.10"], "names that only look like it"
 
 
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_labels_of_classes_named_by_numbers_are_names_whatever_their_type(tmp_path, kind):
+    frame = pd.DataFrame({"image_id": [7, 8, 9], "label": [1, 0, 1], "score_1": [0.9, 0.2, 0.8]})
+    frame["score_0"] = 1 - frame["score_1"]
+    frame["label"] = frame["label"].astype(kind)
+    frame.to_parquet(tmp_path / "p.parquet")
+    read = records.read(tmp_path / "p.parquet", positive="1")
+    assert [read.classes[label] for label in read.label] == ["1", "0", "1"]
+
+
 def test_the_positive_is_assumed_where_nobody_names_it(tmp_path):
     text = "image_id,label,score_yes,score_no\n1,yes,0.9,0.1\n"
     assert records.read(written(tmp_path, text)).assumed
