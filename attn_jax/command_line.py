@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
+import io
 import os
 import pathlib
 import platform
@@ -90,9 +91,15 @@ def keep_memory() -> None:
 
 @contextlib.contextmanager
 def errors_in_one_line() -> Iterator[Outcome]:
-    """Turns a `UserError` into one line on stderr and exit code 2, and a stop into its own code."""
+    """Turns a `UserError` into one line on stderr and exit code 2, and a stop into its own code.
+
+    What the terminal's encoding lacks is printed as an escape from here on: a name must not end the program.
+    """
     from attn_jax.training.preemption import EXIT_INTERRUPTED, Stopped
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     outcome = Outcome()
     try:
         yield outcome

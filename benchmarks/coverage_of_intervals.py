@@ -4,7 +4,7 @@
 
 Each 95 % interval of each metric should hold the truth in 93 to 97 % of the trials, and each test at 5 % find 5 % of
 differences where there is none; `simulated_studies.py` says what is simulated. Prints Markdown and writes
-docs/coverage.md; 1,000 trials take about 11 minutes on one core.
+docs/coverage.md; 1,000 trials take about half an hour on one core.
 """
 
 import argparse
@@ -14,14 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from simulated_studies import Setting, describe, few, null, nulls, settings, simulate, truths
+import pandas as pd
+from simulated_studies import Setting, describe, few, null, nulls, settings, simulate, truths, truths_of_classes
 
-from attn_jax.evaluation import comparing, delong, proportions
+from attn_jax.evaluation import comparing, delong, over_datasets, proportions, subgroups
 from attn_jax.evaluation.equivalence import MARGIN, Compared, judge
 from attn_jax.evaluation.intervals import Interval
 from attn_jax.evaluation.metrics import METRICS
 from attn_jax.evaluation.paired_tests import mcnemar, permutation, wilcoxon
-from attn_jax.evaluation.panel import Panel
+from attn_jax.evaluation.panel import Panel, panels
 from attn_jax.evaluation.replicates import draws as draw
 from attn_jax.evaluation.replicates import judge as judge_replicates
 from attn_jax.evaluation.resampled import Numbers, resample
@@ -29,6 +30,7 @@ from attn_jax.evaluation.weighted import Judged, Ranking
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "coverage.md"
 REPLICATES = 200
+OVER_DATASETS = ("Iman and Davenport's F", "Nemenyi, any pair", "Wilcoxon–Holm, any pair", "to a baseline")
 VERDICTS = ("equivalent", "better", "worse", "non-inferior", "inconclusive")
 Share = dict[str, dict[str, float]]
 
@@ -38,7 +40,7 @@ def covered(
 ) -> tuple[Share, dict[str, float]]:
     """`[metric][interval]`, the share of trials whose interval holds the truth, and the share of trials in which a
     metric was undefined; `as_images` takes each image for a patient, whoever it shows."""
-    truth = {} if few(of) else truths(of.prevalence, seeds=of.seeds > 1)
+    truth = {} if few(of) else truths(of.prevalence, seeds=of.seeds > 1) if of.classes == 2 else truths_of_classes()
     hits: dict[str, dict[str, list[bool]]] = {}
     undefined = dict.fromkeys(METRICS, 0)
     for trial in range(trials):
@@ -71,15 +73,16 @@ def closed_form(panel: Panel, metric: str) -> dict[str, Interval | None]:
     """DeLong's interval of AUC and Wilson's of proportions, where they are for the setting."""
     runs = panel.runs["m"]
     truth = panel.first.label == 1
-    if metric == "auc":
+    if metric == "auc" and panel.first.binary:
         scores = np.stack([run.test.score[:, 1] for run in runs.values()])
         found = delong.areas(truth, scores, panel.cluster)
         mean = np.full(len(scores), 1 / len(scores))
         return {"DeLong": delong.interval(float(mean @ found.auc), float(mean @ found.covariance @ mean))}
-    if metric in ("accuracy", "sensitivity", "specificity") and len(runs) == 1 and panel.patients == len(truth):
-        (run,) = runs.values()
-        return {"Wilson": proportions.of_run(panel, run, metric)["wilson"]}
-    return {}
+    if len(runs) > 1:
+        return {}
+    (run,) = runs.values()
+    found = proportions.of_run(panel, run, metric)
+    return {"Wilson": found["wilson"]} if found else {}
 
 
 def difference(panel: Panel, replicates: int, seed: int) -> comparing.Effect:
@@ -113,12 +116,52 @@ def rejected(of: Setting, trials: int, *, replicates: int = REPLICATES) -> dict[
             "McNemar": mcnemar(*right, np.tile(panel.cluster, of.seeds)).p,
             "Wilcoxon over seeds": wilcoxon(np.array(effect.seeds)).p,
         }
-        if of.seeds == 1:
-            p["permutation"] = permutation(panel, "a", "b", "auc", count=replicates - 1, seed=trial).p
+        p["permutation"] = permutation(panel, "a", "b", "auc", count=replicates - 1, seed=trial).p
         for name, value in p.items():
             if value is not None:
                 found.setdefault(name, []).append(value < 0.05)
         found.setdefault("better or worse", []).append(_verdict(effect) in ("better", "worse"))
+    return {name: float(np.mean(of)) for name, of in found.items()}
+
+
+def gaps(images: int, groups: int, trials: int) -> float:
+    """The share of trials in which the gap in AUC between subgroups that do not differ has p < 0.05."""
+    found = []
+    for trial in range(trials):
+        rng = np.random.default_rng([trial, images, groups, 3])
+        (run,) = simulate(rng, Setting(images, 0.5)).runs["m"].values()
+        column = pd.DataFrame({"site": rng.choice(list("abcd")[:groups], images)})
+        (panel,) = panels([("m", dataclasses.replace(run.test, columns=column))])
+        gap = subgroups.by_column(panel, "m", "site", "auc", lower_is_better=False, count=2, seed=trial)
+        found.append(gap.p is not None and gap.p < 0.05)
+    return float(np.mean(found))
+
+
+def wilson_of_few(patients: int, images: int, trials: int) -> float:
+    """The share of trials in which Wilson's interval holds the share .7 of images of patients who agree (.3)."""
+    rng = np.random.default_rng([patients, images, 4])
+    held = []
+    for _ in range(trials):
+        own = rng.beta(0.7 * 7 / 3, 0.3 * 7 / 3, size=(patients, 1))
+        hit = (rng.uniform(size=(patients, images)) < own).ravel()
+        interval = proportions.clustered(hit, np.repeat(np.arange(patients), images))
+        held.append(interval is not None and interval.low <= 0.7 <= interval.high)
+    return float(np.mean(held))
+
+
+def over_many(datasets: int, models: int, trials: int) -> dict[str, float]:
+    """The share of trials in which tests over data sets tell any of equal models apart."""
+    rng = np.random.default_rng([datasets, models, 5])
+    found: dict[str, list[bool]] = {name: [] for name in OVER_DATASETS}
+    for _ in range(trials):
+        values = rng.normal(size=(datasets, 1)) + 0.1 * rng.normal(size=(datasets, models))
+        of = over_datasets.compare(values, baseline=0)
+        assert of.friedman.f_p is not None and of.nemenyi.p is not None and of.against_baseline is not None
+        pairs = [of.all_pairs.pairs or (), of.against_baseline.pairs or ()]
+        least = [min(pair.adjusted for pair in pair_of) for pair_of in pairs]
+        told = (of.friedman.f_p, float(of.nemenyi.p[np.triu_indices(models, 1)].min()), *least)
+        for name, p in zip(OVER_DATASETS, told, strict=True):
+            found[name].append(p < 0.05)
     return {name: float(np.mean(of)) for name, of in found.items()}
 
 
@@ -174,6 +217,25 @@ def page(trials: int, note: Callable[[str], None]) -> str:
         shares = rejected(of, trials)
         lines.append(_row(describe(of), [f"{100 * shares[test]:.1f}" if test in shares else "" for test in tests]))
         note(f"null, {describe(of)}")
+    lines += ["", "Of the permutation of groups, for the gap in AUC between the best and the worst of subgroups:", ""]
+    lines += _table("images", ["2 groups", "4 groups"])
+    for images in (200, 1000):
+        lines.append(_row(str(images), [f"{100 * gaps(images, groups, trials):.1f}" for groups in (2, 4)]))
+    note("gaps between subgroups")
+    lines += ["", "Of the tests over data sets, each of them of all models at once:", ""]
+    lines += _table("data sets", list(OVER_DATASETS))
+    for datasets, models in ((5, 3), (5, 6), (10, 3), (10, 6)):
+        shares = over_many(datasets, models, trials)
+        cells = [f"{100 * shares[name]:.1f}" for name in OVER_DATASETS]
+        lines.append(_row(f"{datasets}, {models} models", cells))
+    note("over data sets")
+    lines += ["", "# Few patients with several images", ""]
+    lines += ["The share of studies, in %, in which Wilson's interval holds a share of .7 of images, of which those of"]
+    lines += ["a patient agree with an intraclass correlation of .3. Of very few patients it is wider than needed.", ""]
+    lines += _table("patients", ["4 images each", "20 images each"])
+    for patients in (3, 5, 10, 20, 50):
+        cells = [_share(wilson_of_few(patients, images, trials)) for images in (4, 20)]
+        lines.append(_row(str(patients), cells))
     lines += ["", "# Verdicts at the margin", ""]
     lines += [
         f"The share of studies, in %, with each verdict on a model that is worse by {MARGIN:g} in AUC: equivalent"

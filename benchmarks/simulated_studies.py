@@ -5,6 +5,7 @@ half are positive; decisions fall at 0.5. The truth of other metrics than AUC is
 
 - `images`: each image is a patient, one seed.
 - `patients`: each patient has four images, which agree (an intraclass correlation of .5 of scores), one seed.
+- `classes`: three of them, six, three and one in ten images, whose logits are normal and the truth's higher by 1.5.
 - `seeds`: three or ten seeds, whose models' discrimination spreads by an sd of .02 in AUC, and patients with one image.
 
 The null: two models alike in expectation on the same images, whose scores share half their noise; a quarter is each
@@ -21,12 +22,13 @@ from scipy import special, stats
 
 from attn_jax.evaluation.panel import Panel, panels
 from attn_jax.evaluation.records import Predictions
-from attn_jax.evaluation.weighted import Question
+from attn_jax.evaluation.weighted import Judged, Question
 
 APART, SPREAD = 1.2, 0.09
 AUC_BY_APART = float(stats.norm.pdf(APART / np.sqrt(2)) / np.sqrt(2))
 LEAST_POSITIVES = 5
 CLASSES = ("healthy", "ill")
+SHARES, GAIN = (0.6, 0.3, 0.1), 1.5
 
 
 class Setting(NamedTuple):
@@ -39,6 +41,7 @@ class Setting(NamedTuple):
     seeds: int = 1
     spread: float = 0.0
     less: float = 0.0
+    classes: int = 2
 
 
 def settings() -> Iterator[Setting]:
@@ -48,13 +51,15 @@ def settings() -> Iterator[Setting]:
             yield Setting(images, prevalence)
     yield Setting(200, 0.5, patients_have=4)
     yield Setting(1000, 0.1, patients_have=4)
+    yield Setting(200, 0.1, classes=3)
+    yield Setting(1000, 0.1, classes=3)
     yield Setting(200, 0.5, seeds=3)
     yield Setting(200, 0.5, seeds=10)
 
 
 def nulls() -> Iterator[Setting]:
     """Those of two models without a difference."""
-    yield from (of for of in settings() if of.seeds == 1 and not few(of))
+    yield from (of for of in settings() if of.seeds == 1 and of.classes == 2 and not few(of))
     for seeds in (2, 3, 10):
         yield from (Setting(200, 0.5, seeds=seeds, spread=spread) for spread in (0.0, 0.03, 0.06))
 
@@ -66,7 +71,10 @@ def few(of: Setting) -> bool:
 
 def describe(of: Setting) -> str:
     """A setting in words."""
-    words = f"{of.images} images, {of.prevalence:.0%} positive"
+    kinds = (
+        f"{of.prevalence:.0%} positive" if of.classes == 2 else f"{of.classes} classes, {of.prevalence:.0%} the rarest"
+    )
+    words = f"{of.images} images, {kinds}"
     words += f", {of.patients_have} a patient" if of.patients_have > 1 else ""
     words += f", {of.seeds} seeds" if of.seeds > 1 else ""
     return words + (f" that spread by {of.spread:g}" if of.spread else "")
@@ -79,6 +87,8 @@ def probabilities(normal: np.ndarray) -> np.ndarray:
 
 def simulate(rng: np.random.Generator, of: Setting) -> Panel:
     """One study of one model."""
+    if of.classes > 2:
+        return panels([("0", several_classes(rng, of.images))])[0]
     patients = of.images // of.patients_have
     truth = np.repeat(rng.uniform(size=patients) < of.prevalence, of.patients_have)
     own = np.repeat(rng.normal(size=patients), of.patients_have)
@@ -94,12 +104,26 @@ def simulate(rng: np.random.Generator, of: Setting) -> Panel:
     return panel
 
 
+def several_classes(rng: np.random.Generator, images: int) -> Predictions:
+    """Of one run, `SHARES` of whose images are of each class."""
+    truth = rng.choice(len(SHARES), size=images, p=SHARES)
+    score = special.softmax(rng.normal(size=(images, len(SHARES))) + GAIN * np.eye(len(SHARES))[truth], axis=1)
+    return Predictions(np.arange(images), truth, score, ("a", "b", "c"), model="m", seed="0")
+
+
 def predictions(truth: np.ndarray, normal: np.ndarray, seed: str, group: np.ndarray, model: str = "m") -> Predictions:
     """Of one run."""
     score = probabilities(normal)
     ids = np.arange(len(truth))
     pair = np.stack([1 - score, score], axis=1)
     return Predictions(ids, truth.astype(int), pair, CLASSES, group=group, model=model, seed=seed)
+
+
+@functools.cache
+def truths_of_classes() -> dict[str, float]:
+    """The metrics of the population of `several_classes`."""
+    found = Judged(several_classes(np.random.default_rng(123), 1_000_000), {})(np.ones((1, 1_000_000)))
+    return {metric: float(value[0]) for metric, value in found.items()}
 
 
 @functools.cache

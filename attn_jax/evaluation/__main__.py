@@ -36,12 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if told.json:
             _check(told.json)
         found = gather(read_models(told.predictions), settings, common=told.common)
-        print("\n".join(line for of in found for line in lines(of, settings)))
         together = across(found, settings)
-        if together is not None:
-            print("\n".join(across_lines(together, settings)))
         if told.json:
             _write(told.json, as_json.dump(found, settings, together))
+        for line in (*(line for of in found for line in lines(of, settings)), *across_lines(together, settings)):
+            print(line)
     return outcome.code
 
 

@@ -40,14 +40,18 @@ class Across:
         return self.baseline if set(self.references.values()) <= {self.baseline} else "the baseline of each model"
 
 
-def across(found: Sequence["OnDataset"], settings: "Settings") -> Across | None:
-    """None where fewer than two data sets have two models in common, or their baselines differ."""
+def across(found: Sequence["OnDataset"], settings: "Settings") -> Across | str:
+    """What is known over data sets, or why nothing is: fewer than two models with the metric on all of them, or a
+    baseline that some lack. Of a single data set nothing needs saying: ""."""
     if len(found) < 2:
-        return None
+        return ""
     metric, baseline = settings.metric, found[0].baseline
     common = [name for name in found[0].models if all(_has(of, name, metric) for of in found)]
-    if len(common) < 2 or baseline not in common or any(of.baseline != baseline for of in found):
-        return None
+    if len(common) < 2:
+        models = f"{len(common)} model has" if len(common) == 1 else f"{len(common)} models have"
+        return f"{models} {metric} on all {len(found)} data sets, and two are needed"
+    if baseline not in common or any(of.baseline != baseline for of in found):
+        return f"no baseline has {metric} on all {len(found)} data sets; models that have: {', '.join(common)}"
     sign = -1 if metric in LOWER_IS_BETTER else 1
     values = np.array([[sign * _value(of, name, metric) for name in common] for of in found])
     compared = over_datasets.compare(values, baseline=common.index(baseline), alpha=1 - settings.level)
@@ -69,7 +73,7 @@ def across(found: Sequence["OnDataset"], settings: "Settings") -> Across | None:
 
 
 def _has(of: "OnDataset", name: str, metric: str) -> bool:
-    return name in of.models and of.models[name].metrics[metric].value is not None
+    return name in of.models and name not in of.controls and of.models[name].metrics[metric].value is not None
 
 
 def _value(of: "OnDataset", name: str, metric: str) -> float:

@@ -9,9 +9,10 @@ from jaxtyping import Int
 
 from attn_jax.errors import UserError
 from attn_jax.evaluation.records import Predictions
-from attn_jax.evaluation.replicates import clusters
 
 Sources = Sequence[tuple[str, Predictions]]
+Parts = Sequence[tuple[str, Predictions, Int[np.ndarray, "judged"]]]
+"""Sources, what they predicted, and the places of their images among all."""
 
 
 def same_classes(sources: Sources) -> list[tuple[str, Predictions]]:
@@ -68,31 +69,34 @@ def same_labels(source: str, rows: Predictions, first_source: str, first: Predic
         raise UserError(f"{source}: the label of image {str(rows.image_id[row])!r} is not that of {first_source}")
 
 
-def same_patients(ordered: Sources) -> np.ndarray | None:
-    """The patients of the same images, told by every source that tells them alike; None where none does.
+def same_patients(parts: Parts, images: int) -> np.ndarray | None:
+    """The patients of the images, told by every source that tells them alike; None where none does. An image of which
+    none tells the patient is one of its own.
 
     Raises:
         UserError: sources group the images otherwise.
     """
-    named = [(source, rows) for source, rows in ordered if rows.group is not None]
-    if not named:
+    if all(predictions.group is None for _, predictions, _ in parts):
         return None
-    source, first = named[0]
-    assert first.group is not None
-    for other, rows in named[1:]:
-        assert rows.group is not None
-        if not np.array_equal(clusters(first.group, len(first)), clusters(rows.group, len(rows))):
-            raise UserError(f"{other}: images are grouped by patient otherwise than in {source} (column 'group')")
-    return first.group
+    found: list[str | None] = [None] * images
+    tellers: list[str] = [""] * images
+    for source, predictions, rows in parts:
+        if predictions.group is None:
+            continue
+        told = dict(zip(rows.tolist(), predictions.group.tolist(), strict=True))
+        pairs = {(found[row], name) for row, name in told.items() if found[row] is not None}
+        if any(len({pair[side] for pair in pairs}) < len(pairs) for side in (0, 1)):
+            first = next(tellers[row] for row in told if found[row] is not None)
+            raise UserError(f"{source}: images are grouped by patient otherwise than in {first} (column 'group')")
+        called = {name: of for of, name in pairs}
+        for row, name in told.items():
+            if found[row] is None:
+                found[row], tellers[row] = called.get(name, name), source
+    return np.array([f"image {row} alone" if name is None else name for row, name in enumerate(found)])
 
 
-def same_columns(
-    parts: Sequence[tuple[str, Predictions, Int[np.ndarray, "judged"]]], images: int
-) -> tuple[pd.DataFrame | None, tuple[str, ...]]:
-    """One table of what sources tell about images, and notes.
-
-    Args:
-        parts: sources, what they predicted, and the places of their images among `images`.
+def same_columns(parts: Parts, images: int) -> tuple[pd.DataFrame | None, tuple[str, ...]]:
+    """One table of what sources tell about the images, and notes.
 
     A value that a source lacks another fills in. A column about which sources disagree is left out, with a note.
     """

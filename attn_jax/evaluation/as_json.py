@@ -12,21 +12,21 @@ import attn_jax
 from attn_jax.evaluation.across import Across
 from attn_jax.evaluation.evidence import OnDataset, Settings
 
-SCHEMA = 2
+SCHEMA = 3
 
 
-def document(found: Sequence[OnDataset], settings: Settings, together: Across | None) -> dict[str, Any]:
+def document(found: Sequence[OnDataset], settings: Settings, together: Across | str) -> dict[str, Any]:
     """What `--json` writes; field names are those of the classes in `evidence`, `together` is over all data sets."""
     return {
         "schema": SCHEMA,
         "attn_jax": attn_jax.__version__,
         "settings": plain(settings),
         "datasets": [plain(of) for of in found],
-        "across": plain(together),
+        "across": None if isinstance(together, str) else plain(together),
     }
 
 
-def dump(found: Sequence[OnDataset], settings: Settings, together: Across | None) -> str:
+def dump(found: Sequence[OnDataset], settings: Settings, together: Across | str) -> str:
     """`document` as text."""
     return json.dumps(document(found, settings, together), indent=1, ensure_ascii=False) + "\n"
 

@@ -26,22 +26,45 @@ def _images(panel: Panel) -> Iterator[str]:
         yield "No patients are named: each image counts as a patient of its own."
     if int(panel.cluster.max()) == 0:
         yield "All test images show one patient: nothing tells how far others would move the numbers."
-    if not panel.first.binary or panel.first.positive is None:
-        return
-    if panel.first.assumed:
+    if panel.first.binary and panel.first.assumed and panel.first.positive is not None:
         name = panel.first.classes[panel.first.positive]
         yield f"The positive class is taken to be {name!r}, the second score: no file names it in a column 'positive'."
-    positive = panel.label == panel.first.positive
-    kinds = (("positive", positive), ("negative", ~positive))
-    fewest, kind = min((len(np.unique(panel.cluster[rows])), kind) for kind, rows in kinds)
-    if not fewest:
+    fewest = _fewest(panel)
+    absent = {of: kind for of, (count, kind) in fewest.items() if not count}
+    few = {of: found for of, found in fewest.items() if 0 < found[0] < FEWEST_OF_A_KIND}
+    if absent and panel.first.binary:
+        (kind,) = absent.values()
         yield f"No test image has a {kind} label: AUC and all else that needs both kinds is undefined."
-    elif fewest < FEWEST_OF_A_KIND:
-        who = ("image" if panel.patients is None else "patient") + ("" if fewest == 1 else "s")
-        yield (
-            f"{fewest} {who} with a {kind} label: intervals are too narrow, t tests and DeLong's find too much; the"
-            " permutation test holds."
-        )
+    elif absent:
+        said = _listed([f"{of} ({kind})" for of, kind in absent.items()])
+        what = "means over findings leave these out where they are undefined"
+        if panel.first.kind == "single":
+            what = "what is a mean over classes, AUC too, is undefined"
+        yield f"No test image has a label of {said}: {what}."
+    if few:
+        who = "image" if panel.patients is None else "patient"
+        if panel.first.binary:
+            ((count, kind),) = few.values()
+            said = f"{count} {who}{'' if count == 1 else 's'} with a {kind} label"
+        else:
+            named = _listed([f"{of} ({count} {kind})" for of, (count, kind) in few.items()])
+            said = f"Fewer than {FEWEST_OF_A_KIND} {who}s of {named}"
+        yield (f"{said}: intervals are too narrow, t tests and DeLong's find too much; the permutation test holds.")
+
+
+def _fewest(panel: Panel) -> dict[str, tuple[int, str]]:
+    """By question (of two classes one; else each class or finding) how many patients have an image of the rarer label,
+    and which that is."""
+    first = panel.first
+    found = {}
+    for k, name in enumerate(first.classes):
+        if first.binary and k != first.positive:
+            continue
+        positive = panel.label == k if first.kind == "single" else panel.label[:, k] == 1
+        negative = ~positive if first.kind == "single" else panel.label[:, k] == 0
+        kinds = (("positive", positive), ("negative", negative))
+        found[name] = min((len(np.unique(panel.cluster[rows])), kind) for kind, rows in kinds)
+    return found
 
 
 def _thresholds(panel: Panel) -> Iterator[str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from attn_jax.evaluation import delong, power
 from attn_jax.evaluation.equivalence import MARGIN, Compared, Equivalence, judge
-from attn_jax.evaluation.intervals import LEVEL, Interval
+from attn_jax.evaluation.intervals import LEVEL, NO_INTERVAL, Interval
 from attn_jax.evaluation.metrics import LOWER_IS_BETTER
 from attn_jax.evaluation.multiplicity import holm
 from attn_jax.evaluation.paired_tests import OVER_SEEDS, Test, mcnemar, permutation, wilcoxon
@@ -74,18 +74,21 @@ def effect(numbers: Numbers | None, metric: str, level: float = LEVEL) -> Effect
     seeds = () if unpaired else tuple(numbers.point.tolist())
     if np.isnan(value):
         return Effect(metric, None, seeds, unpaired=unpaired, reason="undefined on these test images")
+    sd = float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None
+    standardised = value / sd if sd else None
+    if metric in NO_INTERVAL:
+        return Effect(metric, value, seeds, sd, standardised, unpaired=unpaired, reason=NO_INTERVAL[metric])
     alone, both = numbers.of_these_seeds(), numbers.of_all_seeds()
     error = both or alone
     intervals = {"patients t": alone.interval(value, level) if alone else None}
     intervals |= {"seeds and patients t": both.interval(value, level)} if both else {}
-    sd = float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None
     p = error.p(value) if error else None
     return Effect(
         metric,
         value,
         seeds,
         sd,
-        value / sd if sd else None,
+        standardised,
         error.total if error else None,
         error,
         p,
@@ -180,10 +183,9 @@ def delong_difference(panel: Panel, first: str, second: str) -> delong.Differenc
 
 
 def all_pairs(
-    panel: Panel, measured: Measured, metric: str, *, level: float = LEVEL
+    panel: Panel, measured: Measured, models: Sequence[str], metric: str, *, level: float = LEVEL
 ) -> tuple[list[tuple[str, str, Effect]], list[float | None]]:
-    """The effect of each model less each later one, and Holm's p over all pairs."""
-    models = panel.models
+    """The effect of each of `models` less each later one, and Holm's p over all pairs."""
     pairs = [(first, second) for row, first in enumerate(models) for second in models[row + 1 :]]
     effects = [
         (first, second, effect(paired(panel, measured, first, second, metric), metric, level))

@@ -1,7 +1,7 @@
 """All that predictions tell, in one object: numbers with intervals, comparisons, and what must be said beside them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from attn_jax.evaluation import comparing, delong, proportions, subgroups
 from attn_jax.evaluation.cautions import cautions
 from attn_jax.evaluation.comparing import Contest, Effect
 from attn_jax.evaluation.equivalence import MARGIN
-from attn_jax.evaluation.intervals import LEVEL, Interval
+from attn_jax.evaluation.intervals import LEVEL, NO_INTERVAL, Interval
 from attn_jax.evaluation.metrics import LOWER_IS_BETTER, evaluate
 from attn_jax.evaluation.multiplicity import holm
 from attn_jax.evaluation.panel import Panel, panels
@@ -19,9 +19,6 @@ from attn_jax.evaluation.resampled import seeds as seeds_of
 from attn_jax.evaluation.standard_error import StandardError
 from attn_jax.evaluation.subgroups import Subgroups
 from attn_jax.evaluation.trust import Trust, trust
-
-NO_INTERVAL = {"ece": "no interval holds the truth of ECE: it is above 0 by chance, and in replicates twice"}
-"""Metrics without an interval, and why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +35,12 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """A metric's mean over seeds (None: undefined, `reason` says why), that of each seed, and intervals of the mean by
-    name: `"patients <method>"` of the bootstrap, `"seeds and patients t"`, `"delong"`, `"wilson"`. `spread` holds the
-    variances over seeds and over patients that add up to the mean's (None: one seed). `undefined` says why the value of
-    a seed or an interval is None, or why there is none (`"intervals"`)."""
+    """A metric's mean over seeds (None: undefined, `reason` says why), that of each seed, and intervals of the mean.
+
+    These are by name `"patients <method>"` and `"seeds and patients logit t"` of `resampled`, `"delong"`, `"wilson"`.
+    `spread` holds the variances over seeds and over patients that add up to the mean's (None: one seed). `undefined`
+    says why the value of a seed or an interval is None, or why there is none (`"intervals"`).
+    """
 
     value: float | None
     sd: float | None
@@ -75,7 +74,7 @@ class Pair:
 @dataclasses.dataclass(frozen=True)
 class OnDataset:
     """The models that judged one data set's test images; models with a letter in common are not told apart,
-    which is not equivalence."""
+    which is not equivalence. `controls` are models that are judged and compared with none."""
 
     dataset: str
     baseline: str
@@ -88,6 +87,7 @@ class OnDataset:
     pairs: tuple[Pair, ...]
     letters: Mapping[str, str]
     cautions: tuple[str, ...]
+    controls: tuple[str, ...] = ()
 
 
 def gather(
@@ -97,20 +97,37 @@ def gather(
 
     Args:
         sources: where each model's predictions come from, for messages, and these.
-        settings: a baseline without a name is the model `none`, or else the first.
+        settings: a baseline without a name is `default_baseline`.
         common: compare on the images that all models of a data set have.
 
     Raises:
         UserError: models of a data set did not judge the same images, or the baseline is none of them.
     """
-    return tuple(on_panel(panel, settings) for panel in panels(sources, common=common))
+    found = panels(sources, common=common)
+    settings = dataclasses.replace(settings, baseline=settings.baseline or default_baseline(found))
+    return tuple(on_panel(panel, settings) for panel in found)
 
 
-def on_panel(panel: Panel, settings: Settings, references: Mapping[str, str] | None = None) -> OnDataset:
-    """The evidence of one panel; `references` names the baseline of each model to compare: else one has them all."""
-    baseline = panel.check(settings.baseline) if settings.baseline else default_baseline(panel)
+def on_panel(
+    panel: Panel,
+    settings: Settings,
+    references: Mapping[str, str] | None = None,
+    controls: Collection[str] = (),
+) -> OnDataset:
+    """The evidence of one panel.
+
+    Args:
+        panel: the models and what they predicted.
+        settings: without a baseline `default_baseline` of this panel is.
+        references: the baseline of each model to compare; without it one has them all.
+        controls: models that are not to be compared with any.
+
+    Raises:
+        UserError: the panel has no such baseline.
+    """
+    baseline = panel.check(settings.baseline or default_baseline([panel]) or panel.models[0])
     if references is None:
-        references = {model: baseline for model in panel.models if model != baseline}
+        references = {model: baseline for model in panel.models if model not in (baseline, *controls)}
     measured = resample(panel, count=settings.replicates, seed=settings.seed)
     by_image = None
     if panel.patients not in (None, len(panel.image_id)):
@@ -128,7 +145,8 @@ def on_panel(panel: Panel, settings: Settings, references: Mapping[str, str] | N
     contests = comparing.against(
         panel, measured, references, settings.metric, margin=settings.margin, level=settings.level, seed=settings.seed
     )
-    effects, adjusted = comparing.all_pairs(panel, measured, settings.metric, level=settings.level)
+    compared = [model for model in panel.models if model not in controls]
+    effects, adjusted = comparing.all_pairs(panel, measured, compared, settings.metric, level=settings.level)
     pairs = tuple(Pair(*of, p) for of, p in zip(effects, adjusted, strict=True))
     differs = {
         (pair.first, pair.second): None if pair.adjusted is None else pair.adjusted < 1 - settings.level
@@ -144,14 +162,18 @@ def on_panel(panel: Panel, settings: Settings, references: Mapping[str, str] | N
         models,
         contests,
         pairs,
-        comparing.letters(ranked(models, settings.metric), differs),
+        dict.fromkeys(controls, "")
+        | comparing.letters([of for of in ranked(models, settings.metric) if of in compared], differs),
         cautions(panel),
+        tuple(controls),
     )
 
 
-def default_baseline(panel: Panel) -> str:
-    """The model without attention where one is called so, or else the first."""
-    return "none" if "none" in panel.runs else panel.models[0]
+def default_baseline(of: Sequence[Panel]) -> str:
+    """Among the models that all data sets have that without attention, where one is called so, or else the first; ""
+    where they have none in common."""
+    common = [model for model in of[0].models if all(model in panel.runs for panel in of)]
+    return "none" if "none" in common else next(iter(common), "")
 
 
 def ranked(models: Mapping[str, Model], metric: str) -> list[str]:

@@ -7,6 +7,8 @@ from jaxtyping import Float
 from scipy import stats
 
 LEVEL = 0.95
+NO_INTERVAL = {"ece": "no interval holds the truth of ECE: it is above 0 by chance, and in replicates twice"}
+"""Metrics without an interval, and why."""
 
 
 class Interval(NamedTuple):

@@ -135,7 +135,7 @@ def of_folds(dataset: str, runs: Mapping[str, Mapping[str, Predictions]], *, lef
     Raises:
         UserError: an image has another label in another run.
     """
-    tests = [(f"{model}, {seed}", run.part("test")) for model, of in runs.items() for seed, run in of.items()]
+    tests = [(_run_name(model, seed), run.part("test")) for model, of in runs.items() for seed, run in of.items()]
     seen: set[str] = set()
     parts = []
     for _, test in tests:
@@ -150,13 +150,18 @@ def of_folds(dataset: str, runs: Mapping[str, Mapping[str, Predictions]], *, lef
             test = predictions.part("test")
             at = np.array([place[image] for image in test.image_id.tolist()])
             test, rows = test.rows(np.argsort(at)), np.sort(at)
-            alignment.same_labels(f"{model}, {seed}", test, "another run", whole.rows(rows))
+            alignment.same_labels(_run_name(model, seed), test, "another run", whole.rows(rows))
             found.setdefault(model, {})[seed] = _run(test, predictions, None if len(rows) == len(whole) else rows)
-            placed.append((f"{model}, {seed}", test, rows))
-    patients = None if whole.group is None else len(set(whole.group.tolist()))
+            placed.append((_run_name(model, seed), test, rows))
+    group = alignment.same_patients(placed, len(whole))
+    patients = None if group is None else len(set(group.tolist()))
     columns, notes = alignment.same_columns(placed, len(whole))
-    cluster = clusters(whole.group, len(whole))
+    cluster = clusters(group, len(whole))
     return Panel(dataset, whole.image_id, whole.label, cluster, patients, columns, found, left_out, notes)
+
+
+def _run_name(model: str, seed: str) -> str:
+    return f"{model}, seed {seed}" if seed else model
 
 
 def _run(test: Predictions, predictions: Predictions, rows: np.ndarray | None = None) -> Run:
@@ -188,9 +193,9 @@ def _panel(dataset: str, sources: list[tuple[str, Predictions]], common: bool) -
             )
         known[name] = source
         runs.setdefault(name[0], {})[name[1]] = _run(rows, predictions)
-    group = alignment.same_patients(ordered)
-    everywhere = np.arange(len(ids))
-    columns, notes = alignment.same_columns([(source, rows, everywhere) for source, rows in ordered], len(ids))
+    everywhere = [(source, rows, np.arange(len(ids))) for source, rows in ordered]
+    group = alignment.same_patients(everywhere, len(ids))
+    columns, notes = alignment.same_columns(everywhere, len(ids))
     return Panel(
         dataset,
         np.array(ids),

@@ -2,7 +2,7 @@
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from attn_jax.evaluation.intervals import LEVEL, Interval
 from attn_jax.evaluation.panel import Panel, Run
@@ -26,8 +26,10 @@ def clustered(
     """Wilson's interval for images of which some show the same patient: their number is divided by the design effect.
 
     That is the variance of the share over patients (its linearisation) over that of independent images, 1 at least
-    (Franco et al. 2019, doi 10.1093/jssam/smy019). Where all images have the same outcome it is unknown, and patients
-    count instead of images. None without an image, and for several images of one patient.
+    (Franco et al. 2019, doi 10.1093/jssam/smy019). As few patients tell it roughly, the normal quantile becomes that of
+    t with one degree of freedom fewer than patients (Korn and Graubard 1998, Survey Methodology 24:193-201). Where all
+    images have the same outcome it is unknown, and patients count instead of images. None without an image, and for
+    several images of one patient.
     """
     if not len(hit):
         return None
@@ -35,12 +37,13 @@ def clustered(
     count, patients, share = len(hit), int(patient.max()) + 1, float(hit.mean())
     if patients == 1 < count:
         return None
-    effective = float(patients)
+    effective, reach = float(patients), float(ndtri((1 + level) / 2))
     if patients < count and 0 < share < 1:
+        reach = float(stdtrit(patients - 1, (1 + level) / 2))
         rest = np.bincount(patient, weights=hit - share)
         variance = patients / (patients - 1) * (rest**2).sum() / count**2
         effective = count / max(1.0, variance * count / (share * (1 - share)))
-    low, high = wilson(np.array(share), np.array(effective), level)
+    low, high = _wilson(np.array(share), np.array(effective), reach)
     return Interval(float(low), float(high))
 
 
@@ -49,7 +52,10 @@ def wilson(
 ) -> tuple[Float[np.ndarray, "*shape"], Float[np.ndarray, "*shape"]]:
     """The ends of Wilson's score interval (1927, doi 10.1080/01621459.1927.10502953) for counts that need not be whole;
     NaN for a count of 0."""
-    z = float(ndtri((1 + level) / 2))
+    return _wilson(share, count, float(ndtri((1 + level) / 2)))
+
+
+def _wilson(share: np.ndarray, count: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
     number = np.where(count > 0, count, np.nan)
     middle = share + z**2 / (2 * number)
     half = z * np.sqrt(share * (1 - share) / number + z**2 / (4 * number**2))

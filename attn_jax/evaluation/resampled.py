@@ -14,6 +14,8 @@ from attn_jax.evaluation.weighted import Judged
 
 REPLICATES = 1000
 METHODS = ("percentile", "bca")
+PATIENTS, SEEDS_AND_PATIENTS = "patients logit t", "seeds and patients logit t"
+"""Intervals of a metric by t, on the logit scale: `StandardError.within`."""
 FOLD = ", fold "
 """Between the seed and the fold in the name of a run that is one fold of several."""
 _LIMITS = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0), "brier": (0.0, 2.0), "log_loss": (0.0, np.inf)}
@@ -83,12 +85,13 @@ class Numbers:
         return bca(values, self.value, influence, level)
 
     def intervals(self, metric: str, level: float = LEVEL) -> dict[str, Interval | None]:
-        """Those of a model's metric by name: over patients, and with several seeds also over these, by t."""
+        """Those of a model's metric by name: over patients, and with several seeds also over these."""
+        limits = _LIMITS.get(metric, (0.0, 1.0))
         found = {f"patients {method}": self.by_bootstrap(method, level) for method in METHODS}
+        errors = {PATIENTS: self.of_these_seeds()}
         if len(self.seeds) > 1:
-            error = self.of_all_seeds()
-            limits = _LIMITS.get(metric, (0.0, 1.0))
-            found["seeds and patients t"] = error.interval(self.value, level, limits) if error else None
+            errors[SEEDS_AND_PATIENTS] = self.of_all_seeds()
+        found |= {name: error.within(self.value, limits, level) if error else None for name, error in errors.items()}
         return found
 
 

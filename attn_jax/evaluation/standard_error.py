@@ -77,6 +77,24 @@ class StandardError(NamedTuple):
         reach = self.critical((1 - level) / 2) * self.total
         return Interval(max(value - reach, limits[0]), min(value + reach, limits[1]), self.undefined)
 
+    def within(self, value: float, limits: tuple[float, float], level: float = LEVEL) -> Interval | None:
+        """The interval on the logit scale between two `limits`, or above the lower of them on the logarithmic one.
+
+        There a bounded number's sampling is nearer to normal, and no end lies outside (average precision: Boyd, Eng,
+        Page 2013, doi 10.1007/978-3-642-40994-3_29; AUC: Pepe 2003). None without any spread, and of a value that is a
+        limit.
+        """
+        low, high = limits
+        if self.total < _NONE or not low < value < high:
+            return None
+        bounded = np.isfinite(high)
+        share = (value - low) / (high - low) if bounded else value - low
+        reach = self.critical((1 - level) / 2) * self.total / (share * (1 - share) * (high - low) if bounded else share)
+        middle = special.logit(share) if bounded else np.log(share)
+        back = special.expit if bounded else np.exp
+        ends = [low + (high - low if bounded else 1.0) * float(back(middle + side * reach)) for side in (-1, 1)]
+        return Interval(ends[0], ends[1], self.undefined)
+
 
 _NONE = 1e-12
 

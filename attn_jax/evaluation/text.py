@@ -8,6 +8,7 @@ from attn_jax.evaluation.comparing import Contest
 from attn_jax.evaluation.evidence import OnDataset, Settings, ranked
 from attn_jax.evaluation.intervals import Interval
 
+_MOST_NAMED = 6
 SHOWN = ("auc", "average_precision", "accuracy", "sensitivity", "specificity", "brier", "ece")
 
 
@@ -23,17 +24,20 @@ def lines(found: OnDataset, settings: Settings) -> Iterator[str]:
     metrics = (settings.metric, *(metric for metric in SHOWN if metric != settings.metric))
     rows = [["model", "seeds", *metrics, *(["letters"] if len(order) > 1 else [])]]
     methods: dict[str, None] = {}
+    without: dict[str, dict[str, None]] = {}
     for name in order:
         model, values = found.models[name], []
         for metric in metrics:
             of = model.metrics[metric]
             method, interval = shown.of_value(of, metric, len(model.seeds) > 1)
             methods |= {method: None} if interval else {}
+            if of.value is not None and interval is None:
+                without.setdefault(shown.why_none(of), {})[f"{metric} of {name}" if len(order) > 1 else metric] = None
             values.append(_interval(of.value, interval))
         rows.append([name, str(len(model.seeds)), *values, *([found.letters[name] or "-"] if len(order) > 1 else [])])
     yield from _table(rows)
     yield f"  Means over seeds with {settings.level:.0%} intervals: {_methods(found, methods)}."
-    yield from (f"  {metric.upper()}: {shown.WITHOUT[metric]}." for metric in metrics if metric in shown.WITHOUT)
+    yield from (f"  No interval of {_listed(list(of))}: {why}." for why, of in without.items())
     if len(order) > 1:
         yield (
             f"  Models that share a letter are not told apart in {settings.metric} (Holm over all pairs), which is not"
@@ -59,14 +63,21 @@ def _contests(found: OnDataset, settings: Settings) -> Iterator[str]:
         name = f"{contest.first} (seeds unpaired)" if effect.unpaired else contest.first
         rows.append([name, _interval(effect.value, shown.of_difference(effect)[1], "+"), *_p(contest), verdict])
     yield from _table(rows)
-    yield f"  p adjusted by Holm over {len(found.contests)} comparisons; margin of equivalence {settings.margin:g}."
+    tested = [sum(contest.tests[k].p is not None for contest in found.contests) for k in range(len(names))]
+    sizes = " or ".join(map(str, sorted(set(tested) - {0})))
+    yield f"  p adjusted by Holm over {sizes or 'no'} comparisons; margin of equivalence {settings.margin:g}."
+    yield from (f"  {line}" for line in shown.other_seeds(found, settings.metric))
     reasons = dict.fromkeys(f"{test.name}: {test.reason}" for of in found.contests for test in of.tests if test.reason)
     yield from (f"  {reason}." for reason in reasons)
     yield ""
 
 
-def across_lines(found: Across, settings: Settings) -> Iterator[str]:
-    """What the command prints of all data sets together."""
+def across_lines(together: Across | str, settings: Settings) -> Iterator[str]:
+    """What the command prints of all data sets together, or why there is nothing."""
+    if isinstance(together, str):
+        yield from ([f"no comparison over data sets: {together}"] if together else [])
+        return
+    found = together
     ranks = sorted(zip(found.comparison.ranks.tolist(), found.models, strict=True))
     yield f"over {len(found.datasets)} data sets, {settings.metric}"
     yield f"  average ranks: {', '.join(f'{name} {rank:.2f}' for rank, name in ranks)}"
@@ -74,7 +85,14 @@ def across_lines(found: Across, settings: Settings) -> Iterator[str]:
     if friedman.f_p is not None and nemenyi.critical_difference is not None:
         yield f"  Iman and Davenport's F: p {friedman.f_p:.4f}; critical difference {nemenyi.critical_difference:.2f}"
     else:
-        yield f"  no test over data sets: {friedman.undefined.get('f', nemenyi.reason)}"
+        yield f"  no test of all models over data sets: {friedman.undefined.get('f_p', nemenyi.reason)}"
+    pairs = found.comparison.against_baseline
+    if pairs is not None and pairs.pairs:
+        told = ", ".join(f"{found.models[of.second]} {_number(of.adjusted)}" for of in pairs.pairs)
+        yield (
+            f"  Wilcoxon over data sets against {found.baseline}, p adjusted by Holm: {told}"
+            f" ({pairs.smallest_p:.4f} before adjustment is the least that {len(found.datasets)} data sets can give)"
+        )
     heads = ["mean", "next data set", "P worse", "P equivalent", "P better", "under other priors, P better"]
     rows = [[f"expected difference to {found.reference}", *heads]]
     for name, of in found.posteriors.items():
@@ -87,7 +105,16 @@ def across_lines(found: Across, settings: Settings) -> Iterator[str]:
 
 
 def _p(contest: Contest) -> list[str]:
-    return ["-" if p is None else f"{p:.4f}" if p >= 0.0001 else "<0.0001" for p in contest.adjusted]
+    return [_number(p) for p in contest.adjusted]
+
+
+def _number(p: float | None) -> str:
+    return "-" if p is None else f"{p:.4f}" if p >= 0.0001 else "<0.0001"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def _interval(value: float | None, interval: Interval | None, sign: str = "") -> str:

@@ -1,5 +1,6 @@
 """Arms: the cells that differ in nothing but seed and fold, and the mean, spread and difference over them."""
 
+import collections
 import dataclasses
 import functools
 import math
@@ -14,6 +15,7 @@ from attn_jax.evaluation.records import Result
 from attn_jax.report.contents import REPEATS, Contents
 
 MOST_SHOWN = 8
+_LABELS = ("labels", "data.labels")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +39,19 @@ def over(values: Sequence[float | None], reason: str = "") -> Spread:
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One line of a comparison: a mechanism with all that stands beside it, its repeats in order of seed and fold."""
+    """One line of a comparison: a mechanism with all that stands beside it, its repeats in order of seed and fold.
+
+    `label` is its own among all arms of a study; `title` is the mechanism's part of it. A `control` was trained on
+    random labels: it shows what a method makes of nothing learnt, and takes no part in comparisons.
+    """
 
     label: str
+    title: str
     attention: str
     others: tuple[str, ...]
     cells: pd.DataFrame = dataclasses.field(compare=False, repr=False)
     results: Mapping[tuple[str, str], Result] = dataclasses.field(compare=False, repr=False)
+    control: bool = False
 
     @property
     def keys(self) -> list[str]:
@@ -95,12 +103,12 @@ class Comparison:
 
     @functools.cached_property
     def ranked(self) -> tuple[Arm, ...]:
-        """The arms, best mean of the primary metric first; arms without one last."""
+        """The arms, best mean of the primary metric first; arms without one after them, and controls last."""
         sign = 1 if self.primary in LOWER_IS_BETTER else -1
 
-        def place(arm: Arm) -> float:
+        def place(arm: Arm) -> tuple[bool, float]:
             mean = arm.metric(self.primary).mean
-            return math.inf if mean is None else sign * mean
+            return arm.control, math.inf if mean is None else sign * mean
 
         return tuple(sorted(self.arms, key=place))
 
@@ -149,13 +157,24 @@ def _but_placement(axes: tuple[str, ...], arm: Arm) -> tuple[str, ...]:
 def comparisons(contents: Contents) -> list[Comparison]:
     """Every comparison of the study, own test parts first, in the order of the cells."""
     axes = tuple(name for name in ("model", "placement", *contents.extra_axes) if _varies(contents.cells, name))
+    called = titles(contents)
     found = []
     for (dataset, tested_on), part in contents.done.groupby(["dataset", "tested_on"], sort=False):
         groups = part.groupby(["attention", *(part[name].map(str) for name in axes)], sort=False)
-        arms = tuple(_arm(contents, list(axes), cells) for _, cells in groups)
+        arms = tuple(_arm(contents, list(axes), cells, called) for _, cells in groups)
         simulated = contents.simulated(dataset, tested_on)
         found.append(Comparison(dataset, tested_on, contents.primary, contents.baseline, axes, arms, simulated))
     return sorted(found, key=lambda c: c.tested_on != "")
+
+
+def titles(contents: Contents) -> dict[str, str]:
+    """What the page calls each mechanism: as its paper does, or in full where two would be called alike."""
+    names = list(dict.fromkeys(map(str, contents.cells["attention"])))
+    if contents.verbatim:
+        return dict(zip(names, names, strict=True))
+    short = {name: mechanism_title(name) for name in names}
+    count = collections.Counter(title.casefold() for title in short.values())
+    return {name: title if count[title.casefold()] == 1 else name for name, title in short.items()}
 
 
 def mechanism_title(name: str) -> str:
@@ -171,12 +190,12 @@ def _varies(cells: pd.DataFrame, axis: str) -> bool:
     return bool((cells[axis].map(str).groupby([cells["dataset"], cells["attention"]]).nunique() > 1).any())
 
 
-def _arm(contents: Contents, axes: list[str], cells: pd.DataFrame) -> Arm:
+def _arm(contents: Contents, axes: list[str], cells: pd.DataFrame, called: Mapping[str, str]) -> Arm:
     cells = cells.sort_values(list(REPEATS), kind="stable")
     first = cells.iloc[0]
     others = tuple(str(first[name]) for name in axes)
     repeats = [(str(seed), str(fold)) for seed, fold in zip(cells["seed"], cells["fold"], strict=True)]
     results = {r: contents.results[key] for r, key in zip(repeats, cells["key"], strict=True)}
-    return Arm(
-        " · ".join((mechanism_title(str(first["attention"])), *others)), str(first["attention"]), others, cells, results
-    )
+    name = str(first["attention"])
+    control = any(axis in _LABELS and value == "random" for axis, value in zip(axes, others, strict=True))
+    return Arm(" · ".join((called[name], *others)), called[name], name, others, cells, results, control)

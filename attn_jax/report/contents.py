@@ -83,6 +83,7 @@ class Contents:
     `study.scoring.scores` and `study.agreement.agreement`; `group` is the patient. `unscored` says why a cell has no
     scores of a `method`; where that is empty, why it has none at all.
     `margin` is a difference in the metric `primary` that is too small to matter.
+    `verbatim` says that `attention` holds names given by whoever predicted, not mechanisms of ours.
     `tested_on` is empty for a cell's own test part, else the data set an already trained cell was tried on.
 
     Raises:
@@ -105,6 +106,7 @@ class Contents:
     baseline: str = "none"
     primary: str = "auc"
     margin: float = MARGIN
+    verbatim: bool = False
 
     def __post_init__(self) -> None:
         missing = [name for name in REQUIRED if name not in self.cells.columns]

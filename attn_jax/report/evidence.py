@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from attn_jax import progress
 from attn_jax.evaluation.across import Across, across
 from attn_jax.evaluation.evidence import OnDataset, Settings, on_panel
+from attn_jax.evaluation.intervals import NO_INTERVAL
 from attn_jax.evaluation.panel import Panel, of_folds
 from attn_jax.evaluation.records import Predictions
-from attn_jax.evaluation.resampled import FOLD
-from attn_jax.evaluation.shown import WITHOUT
+from attn_jax.evaluation.resampled import FOLD, PATIENTS, SEEDS_AND_PATIENTS
 from attn_jax.report.arms import Arm, Comparison
 from attn_jax.report.contents import Contents
 from attn_jax.report.numbers import metric_title
@@ -18,7 +18,9 @@ from attn_jax.report.numbers import metric_title
 METHODS = {
     "seeds and patients t": "t, with the variance over seeds and that of {} bootstrap replicates of patients",
     "patients t": "t, with the variance of {} bootstrap replicates of patients",
-    "patients bca": "bias-corrected and accelerated bootstrap, {} replicates",
+    SEEDS_AND_PATIENTS: "t on the logit scale, with the variance over seeds and that of {} bootstrap replicates of"
+    " patients",
+    PATIENTS: "t on the logit scale, with the variance of {} bootstrap replicates of patients",
     "delong": "DeLong, on the logit scale",
     "wilson": "Wilson's score interval",
 }
@@ -33,16 +35,29 @@ class Judged:
     found: OnDataset
     settings: Settings
 
-    @functools.cached_property
-    def several(self) -> bool:
-        """Whether any model has several seeds."""
-        return any(len(model.seeds) > 1 for model in self.found.models.values())
-
     @property
     def interval_words(self) -> str:
-        """What the intervals are over, in words."""
-        who = "patients" if self.panel.patients is not None else "images"
-        return f"{100 * self.settings.level:g} % intervals over {'seeds and ' if self.several else ''}{who}"
+        """What the models' intervals are over, in words."""
+        return self._interval_words(any(len(model.seeds) > 1 for model in self.found.models.values()))
+
+    @property
+    def difference_words(self) -> str:
+        """What the intervals of differences to the baseline are over, in words."""
+        return self._interval_words(self.over_seeds)
+
+    @functools.cached_property
+    def over_seeds(self) -> bool:
+        """Whether any difference's standard error counts how far seeds spread: both models share several."""
+        spreads = [contest.effects[self.settings.metric].spread for contest in self.found.contests]
+        return any(spread is not None and spread.seeds for spread in spreads)
+
+    @property
+    def who(self) -> str:
+        """What was drawn."""
+        return "patients" if self.panel.patients is not None else "images"
+
+    def _interval_words(self, seeds: bool) -> str:
+        return f"{100 * self.settings.level:g} % intervals over {'seeds and ' if seeds else ''}{self.who}"
 
     def interval_hint(self, names: Iterable[str]) -> str:
         """For a column's heading: `names` are those of `shown.of_value` or `shown.of_difference`."""
@@ -51,16 +66,16 @@ class Judged:
     @property
     def interval_notes(self) -> tuple[str, ...]:
         """Where these intervals do not hold the truth as often as they promise, and which numbers have none."""
-        none = (f"{metric_title(metric)}: {reason}." for metric, reason in WITHOUT.items())
+        none = (f"{metric_title(metric)}: {reason}." for metric, reason in NO_INTERVAL.items())
         return (*self.found.cautions, *none)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
-    """`of[dataset, tested_on]`, where all arms were tested on the same images; and over data sets."""
+    """`of[dataset, tested_on]`, where all arms were tested on the same images; and over data sets, or why not."""
 
     of: Mapping[tuple[str, str], Judged]
-    across: Across | None
+    across: Across | str
     settings: Settings
 
     def find(self, comparison: Comparison) -> Judged | None:
@@ -83,7 +98,8 @@ def gather(contents: Contents, comparisons: Sequence[Comparison]) -> Evidence:
 def _judged(contents: Contents, comparison: Comparison) -> Judged | None:
     runs = {arm.label: _runs(arm, contents) for arm in comparison.arms}
     runs = {label: found for label, found in runs.items() if found}
-    baselines = [arm.label for arm in comparison.arms if comparison.is_baseline(arm) and arm.label in runs]
+    controls = [arm.label for arm in comparison.arms if arm.control and arm.label in runs]
+    baselines = [a.label for a in comparison.arms if comparison.is_baseline(a) and not a.control and a.label in runs]
     if not runs or not comparison.same_images:
         return None
     panel = of_folds(comparison.dataset, runs, left_out=contents.datasets[comparison.dataset].left_out)
@@ -91,9 +107,9 @@ def _judged(contents: Contents, comparison: Comparison) -> Judged | None:
     references = {}
     for arm in comparison.arms:
         reference = comparison.reference(arm)
-        if reference is not None and arm.label in runs and reference.label in runs:
+        if reference is not None and not arm.control and arm.label in runs and reference.label in runs:
             references[arm.label] = reference.label
-    found = on_panel(panel, settings, references)
+    found = on_panel(panel, settings, references, controls)
     if comparison.tested_on:
         found = dataclasses.replace(found, dataset=f"{comparison.dataset}, tested on {comparison.tested_on}")
     return Judged(panel, found, settings)

@@ -60,9 +60,11 @@ def _figures(drawn: Sequence[Figure | None]) -> Block | None:
 
 
 def over_datasets(evidence: Evidence, comparisons: Sequence[Comparison], attentions: Sequence[str]) -> Section | None:
-    """Ranks, and what the next data set is to be expected to show; None for one data set."""
-    if evidence.across is None:
-        return None
+    """Ranks, and what the next data set is to be expected to show, or why there are none; None for one data set."""
+    if isinstance(evidence.across, str):
+        if not evidence.across:
+            return None
+        return Section("across", "Over data sets", (Block("text", f"No comparison: {evidence.across}."),))
     own = [c for c in comparisons if not c.tested_on and evidence.find(c)]
     looks = {label: look for c in own for label, look in palette.looks(c, attentions).items()}
     simulated = any(c.simulated for c in own)

@@ -1,15 +1,16 @@
 """A page from predictions alone: other people's models, judged as ours are."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 import pandas as pd
 
 from attn_jax.evaluation.equivalence import MARGIN
+from attn_jax.evaluation.evidence import default_baseline
 from attn_jax.evaluation.metrics import evaluate
 from attn_jax.evaluation.panel import Panel, panels
-from attn_jax.evaluation.records import Predictions, concatenate
+from attn_jax.evaluation.records import Predictions, Result, concatenate
 from attn_jax.report.contents import COSTS, Contents, DatasetSummary
 
 UNNAMED = "predictions"
@@ -28,7 +29,7 @@ def contents(
 
     Args:
         sources: where each model's predictions come from, and these; as `panel.panels` takes them.
-        baseline: the model that others are compared with; else `none`, else the first.
+        baseline: the model that others are compared with; else `evidence.default_baseline`.
         metric: what models are ranked and compared by.
         margin: a difference in it that is too small to matter.
         common: compare on the test images that all models of a data set have.
@@ -37,15 +38,17 @@ def contents(
     Raises:
         UserError: models of a data set did not judge the same images, or the baseline is none of them.
     """
-    rows, results, predictions, summaries = [], {}, {}, {}
-    for panel in panels(sources, common=common):
+    rows, predictions, summaries = [], {}, {}
+    results: dict[str, Result] = {}
+    found = panels(sources, common=common)
+    for panel in found:
         dataset = panel.dataset or UNNAMED
         if baseline:
             panel.check(baseline)
         summaries[dataset] = _summary(panel, [source for source, of in sources if of.dataset == panel.dataset])
         for model, runs in panel.runs.items():
             for seed, run in runs.items():
-                key = f"{dataset}-{model}-{seed}" if seed else f"{dataset}-{model}"
+                key = _unused(f"{dataset}-{model}-{seed}" if seed else f"{dataset}-{model}", results)
                 predictions[key] = concatenate([run.validation, run.test]) if len(run.validation) else run.test
                 results[key] = evaluate(predictions[key])
                 rows.append(_row(key, dataset, model, seed))
@@ -57,10 +60,18 @@ def contents(
         predictions=predictions,
         history=pd.DataFrame({"key": [], "step": [], "epoch": []}),
         datasets=summaries,
-        baseline=baseline or ("none" if "none" in models else models[0]),
+        baseline=baseline or default_baseline(found) or models[0],
         primary=metric,
         margin=margin,
+        verbatim=True,
     )
+
+
+def _unused(key: str, known: Container[str]) -> str:
+    """Names may hold what joins them, so that two runs would have the same key."""
+    while key in known:
+        key += "+"
+    return key
 
 
 def _row(key: str, dataset: str, model: str, seed: str) -> dict[str, object]:

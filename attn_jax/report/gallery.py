@@ -4,12 +4,11 @@ import base64
 import dataclasses
 import functools
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from attn_jax.report.arms import mechanism_title
 from attn_jax.report.contents import GalleryItem, GalleryMap
 
 SIZE = 224
@@ -40,15 +39,10 @@ class Gallery:
     """The rows of one data set, wrong predictions first; `left_out` rows would have made the page too heavy."""
 
     name: str
-    attentions: tuple[str, ...]
+    titles: tuple[str, ...]
     rows: tuple[Row, ...]
     left_out: int
     simulated: bool
-
-    @property
-    def titles(self) -> tuple[str, ...]:
-        """The headings of the columns."""
-        return tuple(map(mechanism_title, self.attentions))
 
     @property
     def outlined(self) -> bool:
@@ -56,8 +50,18 @@ class Gallery:
         return any(row.item.mask is not None for row in self.rows)
 
 
-def build(items: Iterable[GalleryItem], name: str, *, simulated: bool, budget: int = MOST_BYTES) -> Gallery:
-    """Draws the pictures, smaller ones where they are many; what is beyond `budget` bytes is left out and counted."""
+def build(
+    items: Iterable[GalleryItem], name: str, titles: Mapping[str, str], *, simulated: bool, budget: int = MOST_BYTES
+) -> Gallery:
+    """Draws the pictures, smaller ones where they are many; what is beyond `budget` bytes is left out and counted.
+
+    Args:
+        items: images and maps.
+        name: of the block.
+        titles: what each mechanism is called.
+        simulated: whether the images are.
+        budget: how heavy the pictures may be together, in bytes of base64.
+    """
     ordered = sorted(items, key=lambda item: -sum(not column.correct for column in item.columns))
     attentions = tuple(dict.fromkeys(column.attention for item in ordered for column in item.columns))
     pictures = max(1, len(ordered) * (1 + len(attentions)))
@@ -66,15 +70,15 @@ def build(items: Iterable[GalleryItem], name: str, *, simulated: bool, budget: i
     rows: list[Row] = []
     spent = 0
     for item in ordered:
-        row = _row(item, attentions, side, simulated)
+        row = _row(item, {name: titles[name] for name in attentions}, side, simulated)
         spent += len(row.plain.uri) + sum(len(entry[1].uri) for entry in row.maps if entry)
         if spent > budget and rows:
             break
         rows.append(row)
-    return Gallery(name, attentions, tuple(rows), len(ordered) - len(rows), simulated)
+    return Gallery(name, tuple(titles[of] for of in attentions), tuple(rows), len(ordered) - len(rows), simulated)
 
 
-def _row(item: GalleryItem, attentions: tuple[str, ...], side: int, simulated: bool) -> Row:
+def _row(item: GalleryItem, titles: Mapping[str, str], side: int, simulated: bool) -> Row:
     by_name = {column.attention: column for column in item.columns}
     image, mask = _prepared(item, side)
     known = "" if item.mask is None else ", lesion outlined"
@@ -82,13 +86,13 @@ def _row(item: GalleryItem, attentions: tuple[str, ...], side: int, simulated: b
     words = f"{mark}Image {item.image_id}, label {item.label}{known}."
     plain = Picture(encode(_finished(image, mask, simulated)), words)
     maps: list[tuple[GalleryMap, Picture] | None] = []
-    for name in attentions:
+    for name, title in titles.items():
         column = by_name.get(name)
         if column is None:
             maps.append(None)
             continue
         drawn = _finished(overlay(image, _resized(column.map, image.shape[:2])), mask, simulated)
-        words = f"{mark}Grad-CAM of {mechanism_title(name)} on {item.image_id}: {_verdict(item, column)}."
+        words = f"{mark}Grad-CAM of {title} on {item.image_id}: {_verdict(item, column)}."
         maps.append((column, Picture(encode(drawn), words)))
     return Row(item, plain, tuple(maps))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from attn_jax import progress
 from attn_jax.report import evidence_sections, gallery, numbers
-from attn_jax.report.arms import Comparison
+from attn_jax.report.arms import Comparison, titles
 from attn_jax.report.blocks import Block, Section
 from attn_jax.report.contents import COSTS, Contents, DatasetSummary
 from attn_jax.report.evidence import Evidence, Judged
@@ -113,7 +113,8 @@ def _gallery(contents: Contents, comparison: Comparison, slug: str, pictures: bo
     if not items:
         return Section(anchor, title, blocks) if blocks else None
     budget = gallery.MOST_BYTES * len(items) // len(contents.gallery)
-    built = gallery.build(items, anchor, simulated=contents.simulated(comparison.dataset), budget=budget)
+    simulated = contents.simulated(comparison.dataset)
+    built = gallery.build(items, anchor, titles(contents), simulated=simulated, budget=budget)
     return Section(anchor, title, (*blocks, Block("gallery", built)))
 
 

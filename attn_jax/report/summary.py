@@ -57,7 +57,11 @@ def finding(comparison: Comparison, judged: Judged | None) -> Finding:
         tested.append("Not all arms were tested on the same images, so their means cannot be compared.")
     which = "Lowest" if metric in LOWER_IS_BETTER else "Highest"
     sentences = [f"{which} mean {title}: {best.label}, {spread(top.mean, top.sd)} ({_over(top, comparison)})."]
-    sentences += paragraph(judged) if judged else [*_against_baseline(comparison, best), *_claims(comparison)]
+    if judged:
+        alone = len(comparison.arms) == 1
+        sentences += paragraph(judged) or ([] if alone else [_without_differences(comparison)])
+    else:
+        sentences += [*_against_baseline(comparison, best), *_claims(comparison)]
     shown = spread(top.mean, top.sd)
     return Finding(heading, shown, f"{title}, {best.label}", (*tested, *sentences), comparison.simulated)
 
@@ -86,6 +90,12 @@ def _against_baseline(comparison: Comparison, best: Arm) -> list[str]:
     pairs = plural(delta.n, comparison.repeats)
     words += f": a difference of {spread(delta.mean, delta.sd, sign=True)}, paired over {pairs}."
     return [words]
+
+
+def _without_differences(comparison: Comparison) -> str:
+    if any(comparison.is_baseline(arm) and not arm.control for arm in comparison.arms):
+        return "No arm has a difference to the baseline that is defined."
+    return f"The baseline, {comparison.baseline}, is not among these arms, so that no difference can be stated."
 
 
 def _claims(comparison: Comparison) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from attn_jax.evaluation.comparing import Contest
-from attn_jax.evaluation.shown import of_difference
+from attn_jax.evaluation.shown import of_difference, other_seeds
 from attn_jax.report.evidence import Judged
 from attn_jax.report.numbers import count, fixed, metric_title, p_value, plural, signed
 
@@ -22,9 +22,9 @@ def paragraph(judged: Judged) -> tuple[str, ...]:
     contests = [of for of in judged.found.contests if of.effects[judged.settings.metric].value is not None]
     if not contests:
         return ()
-    return tuple(
-        [*_effects(judged, contests), *_verdicts(judged, contests), *_reach(judged, contests), _limits(judged)]
-    )
+    seeds = other_seeds(judged.found, judged.settings.metric)
+    effects = [*_effects(judged, contests), *seeds]
+    return (*effects, *_verdicts(judged, contests), *_reach(judged, contests), _limits(judged))
 
 
 def _effects(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
@@ -40,8 +40,11 @@ def _effects(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
         if len(contests) > 1
         else (f"difference in {title} {signed(low)}{_ends(judged, contests[0])}")
     )
+    if not adjusted:
+        yield f"{span[0].upper()}{span[1:]} to {baseline}; no test: {contests[0].effects[metric].reason}."
+        return
     if not found:
-        smallest = f", smallest p {p_value(min(adjusted))} after Holm's adjustment" if adjusted else ""
+        smallest = f", smallest p {p_value(min(adjusted))} after Holm's adjustment"
         nobody = f"None of {plural(len(contests), 'arm')} is" if len(contests) > 1 else f"{contests[0].first} is not"
         yield f"{nobody} told from {baseline} by the t test over {_who(judged)}: {span}{smallest}."
         return
@@ -49,7 +52,7 @@ def _effects(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     yield (
         f"{plural(len(found), 'arm differs', 'arms differ')} in {title} from {baseline} after Holm's adjustment over"
-        f" {plural(len(contests), 'comparison')}: {', '.join(named)}{more}."
+        f" {plural(len(adjusted), 'comparison')}: {', '.join(named)}{more}."
     )
 
 
@@ -71,8 +74,7 @@ def _ends(judged: Judged, contest: Contest) -> str:
 
 
 def _who(judged: Judged) -> str:
-    who = "patients" if judged.panel.patients is not None else "images"
-    return f"seeds and {who}" if judged.several else who
+    return f"seeds and {judged.who}" if judged.over_seeds else judged.who
 
 
 def _verdicts(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
@@ -94,24 +96,27 @@ def _reach(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
     sizes = [d for of in contests if (d := of.needed.detectable) is not None]
     if not sizes:
         return
-    who = "patients" if judged.panel.patients is not None else "images"
     have = judged.panel.patients or judged.found.images
     low, high = fixed(min(sizes)), fixed(max(sizes))
     span = low if low == high else f"{low} to {high}"
     needed = [of.needed.patients.number for of in contests if of.needed.detectable is not None]
     enough = [number for number in needed if number is not None]
-    more = f"{count(max(enough))} {who}" if enough else ""
-    if len(enough) < len(needed):
-        seeds = "with these seeds no number is enough"
-        more = f"up to {more}, and for {len(needed) - len(enough)} {seeds}" if more else seeds
-    elif len(needed) > 1:
-        more = f"up to {more}"
-    size = f"for one of {judged.settings.margin:g} {'it takes ' if enough else ''}{more}"
-    yield f"On these test images ({count(have)} {who}) a difference of {span} is found four times in five; {size}."
+    if enough and max(enough) <= have:
+        more = "these are enough" if max(enough) == have else "fewer would do"
+    elif enough:
+        more = f"it takes {'up to ' if len(needed) > 1 else ''}{count(max(enough))} {judged.who}"
+    else:
+        more = "with these seeds no number is enough"
+    if enough and len(enough) < len(needed):
+        more += f", and for {len(needed) - len(enough)} with these seeds no number is enough"
+    size = f"for one of {judged.settings.margin:g} {more}"
+    on = f"On these test images ({count(have)} {judged.who})"
+    yield f"{on} a difference of {span} is found four times in five; {size}."
 
 
 def _limits(judged: Judged) -> str:
-    seeds = sorted({len(model.seeds) for model in judged.found.models.values()})
+    found = judged.found
+    seeds = sorted({len(model.seeds) for name, model in found.models.items() if name not in found.controls})
     span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     runs = f"{span} {'seed' if seeds == [1] else 'seeds'} an arm"
     other = "a claim about other hospitals needs their images"

@@ -43,15 +43,15 @@ def test_prints_and_writes_everything(files, tmp_path, capsys):
     assert main([*paths, bare, "--baseline", "none", "--json", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "120 test images, 60 patients" in printed and "forest" in printed
-    assert "over seeds and patients t" in printed and "margin of equivalence 0.02" in printed
+    assert "over seeds and patients logit t" in printed and "margin of equivalence 0.02" in printed
     stored = json.loads(out.read_text())
-    assert stored["schema"] == 2 and stored["settings"]["replicates"] == 1000
+    assert stored["schema"] == 3 and stored["settings"]["replicates"] == 1000
     (found,) = stored["datasets"]
     assert set(found["models"]) == {"none", "se", "forest"}
     se = found["models"]["se"]["metrics"]["auc"]
     expected = [roc_auc_score(truth, records.read(path).score[:, 1]) for path in paths[2:]]
     assert list(se["seeds"].values()) == pytest.approx(expected, abs=1e-12)
-    low, high = se["intervals"]["seeds and patients t"]["low"], se["intervals"]["patients percentile"]["high"]
+    low, high = se["intervals"]["seeds and patients logit t"]["low"], se["intervals"]["patients percentile"]["high"]
     assert low < np.mean(expected) < high
     assert {"images percentile", "delong"} <= set(se["intervals"])
     contests = {of["first"]: of for of in found["contests"]}

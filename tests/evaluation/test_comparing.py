@@ -106,7 +106,7 @@ def test_interval_p_and_verdict_agree():
 
 def test_all_pairs_are_a_family_of_their_own():
     panel = study({"none": 1.0, "same": 1.0, "better": 2.5})
-    effects, adjusted = all_pairs(panel, resample(panel, count=999), "auc")
+    effects, adjusted = all_pairs(panel, resample(panel, count=999), panel.models, "auc")
     assert [(first, second) for first, second, _ in effects] == [
         ("none", "same"),
         ("none", "better"),
@@ -117,7 +117,7 @@ def test_all_pairs_are_a_family_of_their_own():
 
 def test_many_models_can_be_told_apart():
     panel = study({"better": 3.0} | {f"m{k}": 1.0 for k in range(11)})
-    effects, adjusted = all_pairs(panel, resample(panel, count=200), "auc")
+    effects, adjusted = all_pairs(panel, resample(panel, count=200), panel.models, "auc")
     assert max(p for (first, _, _), p in zip(effects, adjusted, strict=True) if first == "better") < 0.001
 
 

@@ -16,7 +16,9 @@ LOW = 0.87
 def test_intervals_cover(setting):
     shares, undefined = coverage.covered(setting, TRIALS, replicates=100)
     assert not any(undefined.values())
-    names = ("seeds and patients t",) if setting.seeds > 1 else ("patients percentile", "patients bca")
+    names = ("seeds and patients logit t",)
+    if setting.seeds == 1:
+        names = ("patients percentile", "patients bca", "patients logit t")
     for metric, kinds in shares.items():
         if metric != "ece":
             assert all(kinds[name] >= LOW for name in names), metric

@@ -125,7 +125,7 @@ def test_folds_are_parts_of_the_panel():
     numbers = resample(panel, count=20)["se"]["accuracy"]
     expected = [evaluate(run.test).metrics["accuracy"] for run in panel.runs["se"].values()]
     np.testing.assert_allclose(numbers.point, expected)
-    with pytest.raises(UserError, match="se, 1: the label of image 'i0' is not that of another run"):
+    with pytest.raises(UserError, match="se, seed 1: the label of image 'i0' is not that of another run"):
         of_folds("x", {"none": {"0": predicted()}, "se": {"1": predicted(label=1 - TRUTH)}})
 
 

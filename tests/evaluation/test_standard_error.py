@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from attn_jax.evaluation.standard_error import Part, StandardError, over_both, over_patients
 
@@ -63,6 +63,20 @@ def test_interval_and_p_agree(level):
     tail = (1 - level) / 2
     assert stats.t.isf(tail, 80) < error.critical(tail) < stats.t.isf(tail, 1)
     assert error.interval(0.1, level, (0.09, 0.11))[:2] == (0.09, 0.11)
+
+
+@pytest.mark.parametrize("value", [0.3, 0.97])
+def test_a_bounded_numbers_interval_is_that_of_its_logit(value):
+    error = StandardError((), Part(0.0001, 11))
+    scale = 0.01 / (value * (1 - value))
+    low, high, _ = error.within(value, (0.0, 1.0))
+    assert special.logit([low, high]) == pytest.approx(stats.t.interval(0.95, 11, special.logit(value), scale))
+    # The same of a coefficient between -1 and 1, which is twice as wide.
+    twice = StandardError((), Part(0.0004, 11)).within(2 * value - 1, (-1.0, 1.0))
+    assert twice[:2] == pytest.approx((2 * low - 1, 2 * high - 1))
+    loss = error.within(value, (0.0, np.inf))
+    assert np.log(loss[:2]) == pytest.approx(stats.t.interval(0.95, 11, np.log(value), 0.01 / value))
+    assert error.within(1.0, (0.0, 1.0)) is None and StandardError((), Part(0.0, 9)).within(0.5, (0.0, 1.0)) is None
 
 
 def test_what_cannot_be_known():

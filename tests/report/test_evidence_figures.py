@@ -141,7 +141,7 @@ def test_seeds_hold_both_intervals(found, settings, look):
     for model, part in figure.data.groupby("model"):
         value = found.models[model].metrics["auc"]
         assert dict(zip(part["seed"], part["auc"], strict=True)) == value.seeds
-        for name, by in (("patients", "patients bca"), ("seeds_and_patients", "seeds and patients t")):
+        for name, by in (("patients", "patients logit t"), ("seeds_and_patients", "seeds and patients logit t")):
             ends = part[[f"{name}_low", f"{name}_high"]].iloc[0]
             assert tuple(ends) == value.intervals[by][:2]
         errors = part[["error_seeds", "error_patients"]].iloc[0]

@@ -55,7 +55,7 @@ def test_one_file_gets_its_evidence(files, tmp_path):
     of = found["models"]["LogisticRegression"]
     assert of["metrics"]["ece"]["intervals"] == {} and "by chance" in of["metrics"]["ece"]["undefined"]["intervals"]
     board = pd.read_csv(next(iter((out / "tables").glob("leaderboard-*.csv"))))
-    interval = of["metrics"]["brier"]["intervals"]["patients bca"]
+    interval = of["metrics"]["brier"]["intervals"]["patients logit t"]
     assert (board["brier_low"][0], board["brier_high"][0]) == (interval["low"], interval["high"])
 
 

@@ -10,6 +10,8 @@ from PIL import Image
 
 from attn_jax.report import gallery
 
+TITLES = {"none": "none", "se": "SE"}
+
 
 def decoded(picture) -> np.ndarray:
     """The pixels behind a data URI."""
@@ -23,7 +25,7 @@ def items(contents):
 
 
 def test_wrong_ones_come_first_and_captions_tell_all(items):
-    built = gallery.build(items, "g", simulated=False)
+    built = gallery.build(items, "g", TITLES, simulated=False)
     assert [row.item.image_id == items[1].image_id for row in built.rows] == [True, False]
     said = built.rows[0].maps[0][1].alternative
     assert said == (
@@ -35,7 +37,7 @@ def test_wrong_ones_come_first_and_captions_tell_all(items):
 
 def test_shape_is_kept_and_lesion_outlined(items):
     bare = dataclasses.replace(items[0], mask=None)
-    with_outline, without = (gallery.build([i], "g", simulated=False).rows[0].plain for i in (items[0], bare))
+    with_outline, without = (gallery.build([i], "g", TITLES, simulated=False).rows[0].plain for i in (items[0], bare))
     assert decoded(with_outline).shape == (179, 224, 3)
     changed = np.abs(decoded(with_outline) - decoded(without)).max(axis=-1) > 60
     rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
@@ -80,7 +82,7 @@ def test_watermark_is_burned_into_any_ground(shape, level):
 
 
 def test_simulated_pictures_differ_from_the_same_real_ones(items):
-    real, made_up = (gallery.build(items, "g", simulated=flag) for flag in (False, True))
+    real, made_up = (gallery.build(items, "g", TITLES, simulated=flag) for flag in (False, True))
     for one, other in zip(real.rows, made_up.rows, strict=True):
         assert np.abs(decoded(one.plain) - decoded(other.plain)).max() > 50
         assert other.plain.alternative.startswith("Simulated.")
@@ -89,11 +91,12 @@ def test_simulated_pictures_differ_from_the_same_real_ones(items):
 def test_budget_holds_and_what_is_left_out_is_counted(items):
     rng = np.random.default_rng(0)
     noisy = [dataclasses.replace(items[0], image=rng.integers(0, 256, (64, 64, 3), np.uint8)) for _ in range(30)]
-    built = gallery.build(noisy, "g", simulated=False, budget=200_000)
+    built = gallery.build(noisy, "g", TITLES, simulated=False, budget=200_000)
     spent = sum(len(p.uri) for row in built.rows for p in (row.plain, *(entry[1] for entry in row.maps)))
     assert spent <= 200_000 and built.left_out == 30 - len(built.rows) > 0
 
 
 def test_a_missing_map_leaves_its_place_empty(items):
-    built = gallery.build([dataclasses.replace(items[0], columns=items[0].columns[1:]), items[1]], "g", simulated=False)
+    without = dataclasses.replace(items[0], columns=items[0].columns[1:])
+    built = gallery.build([without, items[1]], "g", TITLES, simulated=False)
     assert [entry is None for entry in built.rows[1].maps] == [True, False]

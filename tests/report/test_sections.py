@@ -94,7 +94,7 @@ def test_the_leaderboard_and_the_cost_figures_hold_the_evidence_of_their_arms(co
     drawn = figure.data.set_index("arm")
     for arm, row in zip(compared[0].ranked, board.rows, strict=True):
         told = dict(zip(fields, [item for value in row for item in value.data], strict=True))
-        interval = judged.found.models[arm.label].metrics["auc"].intervals["seeds and patients t"]
+        interval = judged.found.models[arm.label].metrics["auc"].intervals["seeds and patients logit t"]
         assert (told["auc_low"], told["auc_high"]) == interval[:2]
         assert told["letters"] == judged.found.letters[arm.label]
         assert tuple(drawn.loc[arm.label, ["auc_low", "auc_high"]]) == interval[:2]

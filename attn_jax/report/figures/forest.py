@@ -9,7 +9,7 @@ from attn_jax.evaluation.comparing import Contest, Effect
 from attn_jax.evaluation.evidence import OnDataset, Settings
 from attn_jax.evaluation.intervals import Interval
 from attn_jax.evaluation.metrics import LOWER_IS_BETTER
-from attn_jax.evaluation.shown import SEEDS_AND_PATIENTS, of_difference
+from attn_jax.evaluation.shown import of_difference
 from attn_jax.report.figures.drawing import Figure, canvas, finish
 from attn_jax.report.figures.palette import FAINT, INK, Look
 from attn_jax.report.figures.rows import beside, drawn, frame, percent, rows, within
@@ -90,7 +90,7 @@ def _row(axes, y: float, contest: Contest, metric: str, style: Look) -> None:
 
 
 def _caption(found: OnDataset, settings: Settings, effects: list[Effect], look: Mapping[str, Look]) -> str:
-    several = {of_difference(of)[0] == SEEDS_AND_PATIENTS for of in effects if of.value is not None}
+    several = {bool(of.spread and of.spread.seeds) for of in effects if of.value is not None}
     over = drawn(True in several, found.patients)
     parts = [f"Lines: {percent(settings.level)} t intervals over {over} ({settings.replicates} bootstrap"]
     parts[0] += (

@@ -8,6 +8,7 @@ import pandas as pd
 
 from attn_jax.evaluation.evidence import Model, OnDataset, Settings, Value, ranked
 from attn_jax.evaluation.intervals import Interval
+from attn_jax.evaluation.resampled import PATIENTS
 from attn_jax.evaluation.shown import of_value
 from attn_jax.report.figures.drawing import Figure, canvas, finish
 from attn_jax.report.figures.palette import Look
@@ -48,7 +49,7 @@ def _intervals(model: Model, metric: str) -> tuple[Interval | None, Interval | N
     """Over patients, and over seeds and patients (None of one seed)."""
     value = model.metrics[metric]
     both = of_value(value, metric, several=True)[1] if len(model.seeds) > 1 else None
-    return value.intervals.get("patients bca"), both
+    return value.intervals.get(PATIENTS), both
 
 
 def _errors(value: Value) -> tuple[float, float] | None:
@@ -84,8 +85,8 @@ def _caption(found: OnDataset, settings: Settings, look: Mapping[str, Look]) -> 
     one, both = (drawn(seeds, found.patients) for seeds in (False, True))
     text = (
         f"Markers: means over seeds. {percent(settings.level)} intervals: thin line, over {one} with the seeds as they"
-        f" are (BCa, {settings.replicates} replicates); pale bar, over {both} (t). Errors: the parts of the standard"
-        f" error of the mean, whose squares add up; that over seeds is retraining and what each run alone makes of"
+        f" are; pale bar, over {both} (both t on the logit scale, {settings.replicates} replicates). Errors: the parts"
+        f" of the standard error of the mean, whose squares add up; that over seeds is retraining and what each run alone makes of"
         f" these {one}. Dots: single seeds."
     )
     hidden = sum(look[model].faint for model in found.models)

@@ -48,9 +48,9 @@ def across(found: Across, settings: Settings, name: str, *, simulated: bool) -> 
 
 def _across_notes(found: Across) -> tuple[str, ...]:
     friedman, nemenyi = found.comparison.friedman, found.comparison.nemenyi
-    if friedman.f_p is None:
-        return (f"No test over data sets: {friedman.undefined.get('f_p', nemenyi.reason)}.",)
-    said = [f"Iman and Davenport's F: p {p_value(friedman.f_p)}."]
+    said = [f"No test of all models over data sets: {friedman.undefined.get('f_p', nemenyi.reason)}."]
+    if friedman.f_p is not None:
+        said = [f"Iman and Davenport's F: p {p_value(friedman.f_p)}."]
     if nemenyi.critical_difference is not None:
         said.append(f"Nemenyi's critical difference of average ranks is {nemenyi.critical_difference:.2f}.")
     if found.reference != found.baseline:
@@ -58,5 +58,5 @@ def _across_notes(found: Across) -> tuple[str, ...]:
     pairs = found.comparison.against_baseline
     if pairs is not None and pairs.pairs:
         told = [f"{found.models[of.second]} {p_value(of.adjusted)}" for of in pairs.pairs]
-        said.append(f"Wilcoxon against {found.baseline}, adjusted by Holm: {', '.join(told)}.")
+        said.append(f"Wilcoxon over data sets against {found.baseline}, adjusted by Holm: {', '.join(told)}.")
     return tuple(said)

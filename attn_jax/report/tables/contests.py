@@ -31,8 +31,9 @@ def contests(judged: Judged, name: str, *, simulated: bool) -> Table | None:
         Column("To show equivalence", ("patients_equivalence",), "patients for 80 % power, if models are equal"),
     ]
     rows = tuple(_row(judged, contest) for contest in found.contests)
-    caption = f"Differences to the baseline: {found.dataset}. {title}, {judged.interval_words}."
-    return Table(name, caption, tuple(columns), rows, simulated, (*_NOTES, *found.cautions))
+    caption = f"Differences to the baseline: {found.dataset}. {title}, {judged.difference_words}."
+    notes = (*_NOTES, *shown.other_seeds(found, settings.metric), *found.cautions)
+    return Table(name, caption, tuple(columns), rows, simulated, notes)
 
 
 def _row(judged: Judged, contest: Contest) -> tuple[Value, ...]:

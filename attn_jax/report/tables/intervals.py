@@ -38,7 +38,7 @@ def intervals(judged: Judged, name: str, *, simulated: bool) -> Table:
         columns.append(Column(metric_title(of), (of, f"{of}_low", f"{of}_high"), hint))
     rows = []
     for label in order:
-        values = [text(label), *([text(found.letters[label], _no_letter(found.letters[label]))] if several else [])]
+        values = [text(label), *([text(found.letters[label], no_letter(judged, label))] if several else [])]
         for of in metrics:
             value = found.models[label].metrics[of]
             values.append(ranged(value.value, told[label, of][1], fixed, value.reason))
@@ -49,5 +49,10 @@ def intervals(judged: Judged, name: str, *, simulated: bool) -> Table:
     return Table(name, caption, tuple(columns), tuple(rows), simulated, (*judged.interval_notes, *lost))
 
 
-def _no_letter(letters: str) -> str:
-    return "" if letters else "cannot be compared with most models"
+def no_letter(judged: Judged, label: str) -> str:
+    """Why a model has no letter; "" where it has one."""
+    if judged.found.letters[label]:
+        return ""
+    if label in judged.found.controls:
+        return "trained on random labels: compared with none"
+    return "cannot be compared with most models"

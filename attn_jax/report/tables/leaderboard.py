@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from attn_jax.evaluation.metrics import LOWER_IS_BETTER
 from attn_jax.evaluation.shown import of_value as interval_of
-from attn_jax.report.arms import Arm, Comparison, Spread, difference, mechanism_title
+from attn_jax.report.arms import Arm, Comparison, Spread, difference
 from attn_jax.report.evidence import Judged
 from attn_jax.report.numbers import DASH, fixed, metric_title
-from attn_jax.report.tables.intervals import LETTERS
+from attn_jax.report.tables.intervals import LETTERS, no_letter
 from attn_jax.report.tables.table import (
     Column,
     Table,
@@ -67,8 +67,7 @@ def arm_columns(comparison: Comparison) -> list[Column]:
 
 def arm_values(comparison: Comparison, arm: Arm) -> list[Value]:
     """The entries under `arm_columns`."""
-    title = mechanism_title(arm.attention)
-    shown = f"{title} (baseline)" if comparison.is_baseline(arm) else title
+    shown = f"{arm.title} (baseline)" if comparison.is_baseline(arm) else arm.title
     return [Value(shown, (arm.attention,), arm.attention.casefold()), *map(text, arm.others)]
 
 
@@ -127,7 +126,7 @@ def _sure(judged: Judged, metric: str, arm: Arm) -> list[Value]:
     interval = interval_of(of.metrics[metric], metric, len(of.seeds) > 1)[1]
     reason = of.metrics[metric].reason or of.metrics[metric].undefined.get("intervals", "replicates are all alike")
     letters = judged.found.letters[arm.label]
-    shown = [text(letters, "" if letters else "cannot be compared with most arms")] if several else []
+    shown = [text(letters, no_letter(judged, arm.label))] if several else []
     return [span(interval, fixed, reason), *shown]
 
 
