@@ -1,9 +1,13 @@
 """The command `python -m attn_jax.evaluation`: what it prints, what it writes, and one line where it cannot."""
 
 import json
+import os
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -126,3 +130,98 @@ def test_lacking_images(files, tmp_path, capsys):
     assert "fewer.csv: lacks 20 of the 120 test images" in capsys.readouterr().err
     assert main([paths[0], str(fewer), "--common"]) == 0
     assert "20 test images that some models lack are left out" in capsys.readouterr().out
+
+
+def write(path, score, truth, *, ids=None, **columns):
+    """Predictions of two classes as a CSV."""
+    table = {"image_id": np.arange(len(truth)) if ids is None else ids, "label": truth.astype(int), "score": score}
+    pd.DataFrame(table | columns).to_csv(path, index=False)
+    return str(path)
+
+
+def test_why_a_number_has_no_interval_is_said(tmp_path, capsys):
+    truth = np.arange(80) % 2 == 1
+    assert main([write(tmp_path / "sure.csv", 0.2 + 0.6 * truth, truth)]) == 0
+    printed = capsys.readouterr().out
+    assert "No interval of auc, average_precision" in printed and "all replicates are alike" in printed
+    assert "No interval of ece: no interval holds the truth of ECE" in printed
+
+
+def test_of_the_calibration_error_only_the_difference_is_told(files, tmp_path, capsys):
+    out = tmp_path / "e.json"
+    assert main([*files[0], "--metric", "ece", "--json", str(out)]) == 0
+    (contest,) = json.loads(out.read_text())["datasets"][0]["contests"]
+    effect = contest["effects"]["ece"]
+    assert effect["value"] is not None and effect["p"] is None and effect["intervals"] == {}
+    assert contest["equivalence"] is None and "above 0 by chance" in capsys.readouterr().out
+
+
+def test_seeds_that_only_one_model_has_are_said(files, capsys):
+    assert main(files[0][:3]) == 0
+    assert "se and none share 1 seed of 1 and 2: compared on these alone" in capsys.readouterr().out
+
+
+def test_patients_may_be_named_by_one_file_whatever_the_order(files, tmp_path, capsys):
+    paths, bare, _ = files
+    for order in ((paths[0], bare), (bare, paths[0])):
+        assert main(list(order)) == 0
+        assert "120 test images, 60 patients" in capsys.readouterr().out
+
+
+def test_a_terminal_without_the_letters_of_a_name_loses_nothing(tmp_path):
+    truth = np.arange(60) % 2 == 1
+    score = np.random.default_rng(0).uniform(size=60)
+    path, out = write(tmp_path / "p.csv", score, truth, dataset="лёгкие"), tmp_path / "e.json"
+    command = [sys.executable, "-m", "attn_jax.evaluation", path, "--json", str(out)]
+    told = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True)
+    assert told.returncode == 0 and "\\u043b" in told.stdout and not told.stderr
+    assert json.loads(out.read_text())["datasets"][0]["dataset"] == "лёгкие"
+
+
+def test_two_models_over_five_data_sets_have_their_test(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    truth, paths = np.arange(60) % 2 == 1, []
+    for dataset in "abcde":
+        for model, gain in (("none", 0.5), ("se", 2.0)):
+            score = 1 / (1 + np.exp(-gain * truth - rng.normal(size=60)))
+            name = tmp_path / f"{dataset}-{model}.csv"
+            paths.append(write(name, score, truth, dataset=dataset, model=model))
+    assert main(paths) == 0
+    printed = capsys.readouterr().out
+    # Five data sets that agree: 2 / 2^5 is the least that signs can give.
+    assert "Wilcoxon over data sets against none, p adjusted by Holm: se 0.0625" in printed
+
+
+def test_without_a_common_baseline_it_is_said(tmp_path, capsys):
+    truth, rng = np.arange(60) % 2 == 1, np.random.default_rng(0)
+    models = {"x": ("none", "se", "eca"), "y": ("se", "eca"), "z": ("cbam",)}
+    paths = {
+        of: [
+            write(tmp_path / f"{of}-{name}.csv", rng.uniform(size=60), truth, dataset=of, model=name) for name in names
+        ]
+        for of, names in models.items()
+    }
+    assert main([*paths["x"], *paths["y"]]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("auc less se") == 2 and "over 2 data sets, auc" in printed
+    assert main([*paths["x"], *paths["z"]]) == 0
+    assert "no comparison over data sets: 0 models have auc on all 2 data sets" in capsys.readouterr().out
+
+
+def test_few_images_of_a_class_or_finding_are_said(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    label = np.repeat(["a", "b", "c"], [60, 56, 4])
+    score = rng.dirichlet(np.ones(3), size=120)
+    table = pd.DataFrame(
+        {"image_id": np.arange(120), "label": label} | {f"score_{c}": score[:, k] for k, c in enumerate("abc")}
+    )
+    table.to_csv(tmp_path / "classes.csv", index=False)
+    assert main([str(tmp_path / "classes.csv")]) == 0
+    assert "Fewer than 20 images of c (4 positive): intervals are too narrow" in capsys.readouterr().out
+    findings = {"label_x": np.arange(120) < 3, "label_y": np.arange(120) % 2, "label_z": np.zeros(120)}
+    table = {"image_id": np.arange(120)} | {name: np.asarray(of, int) for name, of in findings.items()}
+    pd.DataFrame(table | {f"score_{of}": rng.uniform(size=120) for of in "xyz"}).to_csv(tmp_path / "f.csv", index=False)
+    assert main([str(tmp_path / "f.csv")]) == 0
+    printed = capsys.readouterr().out
+    assert "Fewer than 20 images of x (3 positive)" in printed
+    assert "No test image has a label of z (positive): means over findings leave these out" in printed

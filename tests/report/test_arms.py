@@ -23,6 +23,14 @@ def test_mechanisms_are_called_as_in_their_papers():
     assert [mechanism_title(f"shuffled:{n}") for n in ("se", "pkg.mod:Mine")] == ["shuffled SE", "shuffled Mine"]
 
 
+def test_two_mechanisms_are_never_called_alike(contents):
+    cells = contents.cells.replace({"attention": {"cbam": "my.layers:SE"}})
+    arms = comparisons(dataclasses.replace(contents, cells=cells))[0].arms
+    assert [arm.label for arm in arms][:3] == ["none", "se", "my.layers:SE"]
+    verbatim = comparisons(dataclasses.replace(contents, verbatim=True))[0]
+    assert [arm.label for arm in verbatim.arms][:3] == ["none", "se", "cbam"]
+
+
 def test_arms_gather_seeds_and_usual_placements_are_no_axis(contents):
     own = comparisons(contents)[0]
     assert own.axes == () and [arm.label for arm in own.arms][:3] == ["none", "SE", "CBAM"]

@@ -77,3 +77,52 @@ def test_an_unknown_baseline_is_one_line(files, tmp_path, capsys):
     assert main([*files, "--baseline", "Forest", "--out", str(tmp_path / "page")]) == 2
     assert "no predictions of a model 'Forest'" in capsys.readouterr().err
     assert not (tmp_path / "page").exists()
+
+
+def named(tmp_path, models, *, seeds=None, dataset="d", group=None):
+    """One file for each model; each better than the last."""
+    rng = np.random.default_rng(1)
+    truth = np.arange(90) % 2
+    shared, paths = rng.normal(size=90), []
+    for k, model in enumerate(models):
+        score = 1 / (1 + np.exp(-shared - 0.5 * rng.normal(size=90) - (0.5 + k) * truth))
+        table = {"image_id": np.arange(90), "label": truth, "score": score, "model": model, "dataset": dataset}
+        table |= {"seed": seeds[k]} if seeds and seeds[k] else {}
+        table |= {"group": np.arange(90) // 3} if group and k in group else {}
+        path = tmp_path / f"{dataset}-{k}.csv"
+        pd.DataFrame(table).to_csv(path, index=False)
+        paths.append(str(path))
+    return paths
+
+
+def evidence(folder):
+    return json.loads((folder / "evidence.json").read_text())["datasets"]
+
+
+@pytest.mark.parametrize("models", [("se", "SE"), ("a:v1", "b:v1", "v1"), ("m", "m-1")])
+def test_models_are_called_as_their_files_call_them(tmp_path, models):
+    seeds = ("1", "") if models[0] == "m" else None
+    assert main([*named(tmp_path, models, seeds=seeds), "--out", str(tmp_path / "page")]) == 0
+    (found,) = evidence(tmp_path / "page")
+    assert tuple(found["models"]) == models
+    board = pd.read_csv(tmp_path / "page" / "tables" / "leaderboard-d.csv").set_index("attention")
+    assert set(board.index) == set(models)
+    for model in models:
+        assert board.loc[model, "auc"] == pytest.approx(found["models"][model]["metrics"]["auc"]["value"])
+        interval = found["models"][model]["metrics"]["auc"]["intervals"]["delong"]
+        assert (board.loc[model, "auc_low"], board.loc[model, "auc_high"]) == (interval["low"], interval["high"])
+
+
+@pytest.mark.parametrize("group", [(0,), (1,)])
+def test_patients_named_by_one_file_are_the_patients_of_all(tmp_path, group):
+    assert main([*named(tmp_path, ("none", "se"), group=group), "--out", str(tmp_path / "page")]) == 0
+    (found,) = evidence(tmp_path / "page")
+    assert found["patients"] == 30
+
+
+def test_a_data_set_without_the_baseline_says_so(tmp_path):
+    paths = [*named(tmp_path, ("none", "se")), *named(tmp_path, ("eca", "gc"), dataset="e")]
+    assert main([*paths, "--out", str(tmp_path / "page")]) == 0
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert "The baseline, none, is not among these arms" in page
+    assert "No comparison: 0 models have auc on all 2 data sets" in page

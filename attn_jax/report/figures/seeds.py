@@ -86,8 +86,8 @@ def _caption(found: OnDataset, settings: Settings, look: Mapping[str, Look]) -> 
     text = (
         f"Markers: means over seeds. {percent(settings.level)} intervals: thin line, over {one} with the seeds as they"
         f" are; pale bar, over {both} (both t on the logit scale, {settings.replicates} replicates). Errors: the parts"
-        f" of the standard error of the mean, whose squares add up; that over seeds is retraining and what each run alone makes of"
-        f" these {one}. Dots: single seeds."
+        " of the standard error of the mean, whose squares add up; that over seeds is retraining and what each run"
+        f" alone makes of these {one}. Dots: single seeds."
     )
     hidden = sum(look[model].faint for model in found.models)
     return f"{text} Grey: {plural(hidden, 'further model')}, named in the CSV." if hidden else text
