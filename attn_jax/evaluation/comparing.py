@@ -1,6 +1,7 @@
 """The models of a panel against a baseline, and each against each: effects first, then intervals, then tests."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ from attn_jax.evaluation.power import Needed
 from attn_jax.evaluation.resampled import Numbers, paired
 from attn_jax.evaluation.standard_error import StandardError
 
+MOST_PERMUTED = 45
+"""Pairs of models up to which each has its permutation test: those of ten models. More would take minutes."""
 Measured = Mapping[str, Mapping[str, Numbers]]
 
 
@@ -64,6 +67,17 @@ class Contest:
     adjusted: tuple[float | None, ...]
     equivalence: Equivalence | None
     needed: Needs
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two models in the primary metric; `adjusted` holds Holm's p of each test over all pairs."""
+
+    first: str
+    second: str
+    effect: Effect
+    tests: tuple[Test, ...]
+    adjusted: tuple[float | None, ...]
 
 
 def effect(numbers: Numbers | None, metric: str, level: float = LEVEL) -> Effect:
@@ -152,14 +166,19 @@ def needs(of: Effect, margin: float, alpha: float) -> Needs:
     )
 
 
-def _tests(panel: Panel, first: str, second: str, metric: str, of: Effect, seed: int) -> list[Test]:
+def _tests(
+    panel: Panel, first: str, second: str, metric: str, of: Effect, seed: int, *, permuted: bool = True
+) -> list[Test]:
     shared = panel.shared(first, second)
     found = [Test("t", of.p, of.reason)]
     if metric == "auc":
         compared = delong_difference(panel, first, second)
         reason = "" if compared else "for the AUC of two classes with two images of each, judged by all runs"
         found.append(Test("DeLong", compared.p if compared else None, reason))
-    found.append(permutation(panel, first, second, metric, seed=seed))
+    if permuted:
+        found.append(permutation(panel, first, second, metric, seed=seed))
+    else:
+        found.append(Test("permutation", None, f"for {MOST_PERMUTED} pairs at most"))
     if shared and panel.first.kind == "single":
         runs = [[panel.runs[model][seed] for seed in shared] for model in (first, second)]
         one, other = (np.concatenate([run.right for run in of]) for of in runs)
@@ -183,15 +202,18 @@ def delong_difference(panel: Panel, first: str, second: str) -> delong.Differenc
 
 
 def all_pairs(
-    panel: Panel, measured: Measured, models: Sequence[str], metric: str, *, level: float = LEVEL
-) -> tuple[list[tuple[str, str, Effect]], list[float | None]]:
-    """The effect of each of `models` less each later one, and Holm's p over all pairs."""
-    pairs = [(first, second) for row, first in enumerate(models) for second in models[row + 1 :]]
-    effects = [
-        (first, second, effect(paired(panel, measured, first, second, metric), metric, level))
-        for first, second in pairs
-    ]
-    return effects, holm([of.p for _, _, of in effects])
+    panel: Panel, measured: Measured, models: Sequence[str], metric: str, *, level: float = LEVEL, seed: int = 0
+) -> tuple[Pair, ...]:
+    """Each of `models` less each later one; all these pairs are one family."""
+    pairs = list(itertools.combinations(models, 2))
+    effects = [effect(paired(panel, measured, *pair, metric), metric, level) for pair in pairs]
+    permuted = len(pairs) <= MOST_PERMUTED
+    tests = [_tests(panel, *pair, metric, of, seed, permuted=permuted) for pair, of in zip(pairs, effects, strict=True)]
+    families = [holm([run[k].p for run in tests]) for k in range(len(tests[0]))] if tests else []
+    return tuple(
+        Pair(*pair, effects[row], tuple(tests[row]), tuple(family[row] for family in families))
+        for row, pair in enumerate(pairs)
+    )
 
 
 def letters(order: Sequence[str], differs: Mapping[tuple[str, str], bool | None]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from attn_jax.evaluation import comparing, delong, proportions, subgroups
 from attn_jax.evaluation.cautions import cautions
-from attn_jax.evaluation.comparing import Contest, Effect
+from attn_jax.evaluation.comparing import Contest, Pair
 from attn_jax.evaluation.equivalence import MARGIN
 from attn_jax.evaluation.intervals import LEVEL, NO_INTERVAL, Interval
 from attn_jax.evaluation.metrics import LOWER_IS_BETTER, evaluate
@@ -59,16 +59,6 @@ class Model:
     metrics: Mapping[str, Value]
     trust: Trust
     subgroups: tuple[Subgroups, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """Two models in the primary metric, with Holm's p over all pairs."""
-
-    first: str
-    second: str
-    effect: Effect
-    adjusted: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,11 +136,9 @@ def on_panel(
         panel, measured, references, settings.metric, margin=settings.margin, level=settings.level, seed=settings.seed
     )
     compared = [model for model in panel.models if model not in controls]
-    effects, adjusted = comparing.all_pairs(panel, measured, compared, settings.metric, level=settings.level)
-    pairs = tuple(Pair(*of, p) for of, p in zip(effects, adjusted, strict=True))
+    pairs = comparing.all_pairs(panel, measured, compared, settings.metric, level=settings.level, seed=settings.seed)
     differs = {
-        (pair.first, pair.second): None if pair.adjusted is None else pair.adjusted < 1 - settings.level
-        for pair in pairs
+        (of.first, of.second): None if of.adjusted[0] is None else of.adjusted[0] < 1 - settings.level for of in pairs
     }
     return OnDataset(
         panel.dataset,

@@ -39,9 +39,11 @@ def on_dataset(
         selective.figure(panel, found, settings, looks, f"selective-{slug}", simulated=simulated),
         *subgroup.figures(found, settings, looks, f"subgroup-{slug}", simulated=simulated),
     ]
+    pairs = contests.pairs(judged, f"pairs-{slug}", simulated=simulated)
     blocks = [
         _table(contests.contests(judged, f"contests-{slug}", simulated=simulated)),
         _figures(first),
+        _table(pairs, f"All {len(found.pairs)} pairs") if pairs else None,
         _table(intervals.intervals(judged, f"intervals-{slug}", simulated=simulated)),
         _table(trust.trust(judged, f"trust-{slug}", simulated=simulated)),
         _figures(later),
@@ -50,8 +52,8 @@ def on_dataset(
     return Section(f"evidence-{slug}", "Evidence", tuple(block for block in blocks if block))
 
 
-def _table(table: Table | None) -> Block | None:
-    return Block("table", table) if table else None
+def _table(table: Table | None, folded: str = "") -> Block | None:
+    return Block("table", table, folded) if table else None
 
 
 def _figures(drawn: Sequence[Figure | None]) -> Block | None:

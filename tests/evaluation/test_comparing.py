@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from attn_jax.evaluation.comparing import against, all_pairs, delong_difference, effect, letters
 from attn_jax.evaluation.metrics import METRICS
@@ -106,19 +107,28 @@ def test_interval_p_and_verdict_agree():
 
 def test_all_pairs_are_a_family_of_their_own():
     panel = study({"none": 1.0, "same": 1.0, "better": 2.5})
-    effects, adjusted = all_pairs(panel, resample(panel, count=999), panel.models, "auc")
-    assert [(first, second) for first, second, _ in effects] == [
+    found = all_pairs(panel, resample(panel, count=999), panel.models, "auc")
+    assert [(pair.first, pair.second) for pair in found] == [
         ("none", "same"),
         ("none", "better"),
         ("same", "better"),
     ]
-    assert adjusted[0] > 0.05 and max(adjusted[1:]) < 0.01
+    names = [test.name for test in found[0].tests]
+    assert names == ["t", "DeLong", "permutation", "McNemar", "Wilcoxon over seeds"]
+    for k, name in enumerate(names[:3]):
+        raw, adjusted = [pair.tests[k].p for pair in found], [pair.adjusted[k] for pair in found]
+        assert adjusted[0] > 0.05 and max(adjusted[1:]) < 0.01, name
+        assert adjusted == pytest.approx(multipletests(raw, method="holm")[1], abs=1e-12)
+    # The same test of the same two models, whatever family it is in.
+    (contest,) = against(panel, resample(panel, count=99), {"better": "none"}, "auc")
+    assert found[1].tests[1].p == pytest.approx(contest.tests[1].p) and found[1].tests[3].p == contest.tests[3].p
 
 
 def test_many_models_can_be_told_apart():
     panel = study({"better": 3.0} | {f"m{k}": 1.0 for k in range(11)})
-    effects, adjusted = all_pairs(panel, resample(panel, count=200), panel.models, "auc")
-    assert max(p for (first, _, _), p in zip(effects, adjusted, strict=True) if first == "better") < 0.001
+    found = all_pairs(panel, resample(panel, count=200), panel.models, "auc")
+    assert max(pair.adjusted[0] for pair in found if pair.first == "better") < 0.001
+    assert found[0].tests[2].p is None and found[0].tests[2].reason == "for 45 pairs at most"
 
 
 @pytest.mark.parametrize("seed", range(20))
