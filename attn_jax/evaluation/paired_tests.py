@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from attn_jax.evaluation.panel import Panel
+from attn_jax.evaluation.panel import Panel, Run
 from attn_jax.evaluation.records import Predictions
 from attn_jax.evaluation.sign_flips import sign_flip_p, signed_rank_p
 from attn_jax.evaluation.weighted import RANKING, Question, Ranking
@@ -48,23 +48,50 @@ def permutation(panel: Panel, first: str, second: str, metric: str, *, count: in
         return Test(name, None, "for two classes only")
     if not shared:
         return Test(name, None, "no seed in common")
-    rng = np.random.default_rng(seed)
-    sides = rng.integers(0, 2, size=(count, int(panel.cluster.max()) + 1)).astype(np.float64)[:, panel.cluster]
-    sides = np.concatenate([np.ones((1, len(panel.cluster))), sides])
+    patients = int(panel.cluster.max()) + 1
+    sides = np.random.default_rng(seed).integers(0, 2, size=(count, patients)).astype(np.float64)
+    sides = np.concatenate([np.ones((1, patients)), sides])
     difference = np.zeros(len(sides))
     for run in shared:
-        tests = [panel.runs[model][run] for model in (first, second)]
-        question = _together([of.test for of in tests], [of.test.decisions(of.thresholds) for of in tests], metric)
-        step = max(1, (1 << 18) // len(panel.cluster))
-        for start in range(0, len(sides), step):
-            own = tests[0].seen(sides[start : start + step])
-            ways = [question(np.concatenate(pair, axis=1))[metric] for pair in ((own, 1 - own), (1 - own, own))]
-            difference[start : start + step] += (ways[0] - ways[1]) / len(shared)
+        runs = (panel.runs[first][run], panel.runs[second][run])
+        difference += (_areas if metric == "auc" else _others)(panel, runs, sides, metric) / len(shared)
     observed = difference[0]
     if np.isnan(observed):
         return Test(name, None, "the metric is undefined")
     hits = int((np.abs(difference[1:]) >= abs(observed) - 1e-12).sum())
     return Test(name, (1 + hits) / (1 + count))
+
+
+def _areas(panel: Panel, runs: tuple[Run, Run], sides: np.ndarray, metric: str) -> Float[np.ndarray, "swaps"]:
+    """The difference of AUC on each of the sides, at once.
+
+    An AUC is a mean over pairs of a positive and a negative image of what either's side makes of it. In the difference
+    of both models what both images make together cancels, so that it is a sum over images, each with its side's sign.
+    """
+    test = runs[0].test
+    truth = test.label == test.positive
+    ranks = np.stack([stats.rankdata(run.test.score[:, run.test.positive]) for run in runs])
+    share = np.zeros(len(truth))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for rows, sign in ((truth, 1), (~truth, -1)):
+            others = np.sort(ranks[:, ~rows].ravel())
+            one, other = np.searchsorted(others, ranks[:, rows], "left") + np.searchsorted(
+                others, ranks[:, rows], "right"
+            )
+            share[rows] = sign * (one - other) / (4 * np.float64(truth.sum()) * (~truth).sum())
+    return (2 * sides - 1) @ np.bincount(runs[0].seen(panel.cluster), weights=share, minlength=sides.shape[1])
+
+
+def _others(panel: Panel, runs: tuple[Run, Run], sides: np.ndarray, metric: str) -> Float[np.ndarray, "swaps"]:
+    """The difference of any metric, side by side."""
+    question = _together([of.test for of in runs], [of.test.decisions(of.thresholds) for of in runs], metric)
+    step = max(1, (1 << 18) // len(panel.cluster))
+    difference = np.zeros(len(sides))
+    for start in range(0, len(sides), step):
+        own = runs[0].seen(sides[start : start + step, panel.cluster])
+        ways = [question(np.concatenate(pair, axis=1))[metric] for pair in ((own, 1 - own), (1 - own, own))]
+        difference[start : start + step] = ways[0] - ways[1]
+    return difference
 
 
 def _together(tests: Sequence[Predictions], decided: Sequence[np.ndarray], metric: str) -> Ranking | Question:

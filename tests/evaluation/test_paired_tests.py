@@ -38,6 +38,43 @@ def test_permutation_is_the_exhaustive_one():
     assert found.p == pytest.approx(np.mean(as_large), abs=0.03)
 
 
+def test_each_swap_of_areas_is_the_area_after_the_swap():
+    rng = np.random.default_rng(7)
+    truth, patient = np.arange(24) % 3 == 0, np.arange(24) // 2
+    # Few values, so that scores tie within and between models; two seeds.
+    scores = {(model, seed): rng.integers(0, 5, size=24) / 5 for model in "ab" for seed in "01"}
+    sources = [
+        (
+            model,
+            Predictions(
+                np.arange(24),
+                truth.astype(int),
+                np.stack([1 - of, of], 1),
+                ("no", "yes"),
+                model=model,
+                seed=seed,
+                group=patient,
+            ),
+        )
+        for (model, seed), of in scores.items()
+    ]
+    ranks = {name: stats.rankdata(of) for name, of in scores.items()}
+    (panel,) = panels(sources)
+
+    def difference(swap):
+        found = []
+        for seed in "01":
+            one, other = np.where(swap, [ranks["b", seed], ranks["a", seed]], [ranks["a", seed], ranks["b", seed]])
+            found.append(roc_auc_score(truth, one) - roc_auc_score(truth, other))
+        return np.mean(found)
+
+    sides = np.random.default_rng(3).integers(0, 2, size=(200, 12))[:, panel.cluster]
+    observed = abs(difference(np.zeros(24, bool)))
+    hits = sum(abs(difference(side == 0)) >= observed - 1e-12 for side in sides)
+    assert 0 < hits < 200
+    assert permutation(panel, "a", "b", "auc", count=200, seed=3).p == (1 + hits) / 201
+
+
 def test_permutation_of_decisions_is_mcnemars_exact_test():
     rng = np.random.default_rng(1)
     truth = rng.uniform(size=60) < 0.5
