@@ -1,4 +1,4 @@
-"""Time to build the page of a made-up study: `python benchmarks/report.py [--cells 48] [--images 500] [--out DIR]`.
+"""Time to build the page of a made-up study: `python benchmarks/report.py [--cells N] [--images N] [--mechanisms N]`.
 
 Prints the machine, the seconds, and the size of the page. The numbers of the study are invented; nothing is trained.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from attn_jax import report
+from attn_jax.attention import MECHANISMS
 from attn_jax.evaluation.metrics import evaluate
 from attn_jax.evaluation.records import Predictions
 from attn_jax.report import Contents, DatasetSummary, GalleryItem, GalleryMap
@@ -156,12 +157,16 @@ def _gallery(dataset: str, count: int, pixels: int, classes: Sequence[str]) -> l
 def main() -> None:
     """Builds the page once and prints what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", type=int, default=48)
-    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--cells", type=int, default=200)
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--mechanisms", type=int, default=4, help="more of them have more pairs, fewer seeds")
     parser.add_argument("--out", type=pathlib.Path)
     options = parser.parse_args()
-    datasets = ("brain_mri", "covid_ct", "chest_xray")
-    contents = study(datasets, max(1, options.cells // 12), options.images)
+    for place, name in enumerate([name for name in MECHANISMS if name not in ATTENTIONS][: options.mechanisms - 4]):
+        ATTENTIONS[name] = (1.5 + 0.01 * place, 11.2e6 + 1e4 * place)
+    datasets = ("brain_mri", "covid_ct", "chest_xray")[: 3 if options.mechanisms == 4 else 1]
+    seeds = max(1, options.cells // (len(datasets) * len(ATTENTIONS)))
+    contents = study(datasets, seeds, options.images)
     folder = options.out or pathlib.Path(tempfile.mkdtemp()) / "report"
     begun, cpu = time.perf_counter(), time.process_time()
     page = report.write(contents, folder)
@@ -172,7 +177,8 @@ def main() -> None:
         f"Python {platform.python_version()}"
     )
     print(
-        f"{len(contents.cells)} cells x {options.images} images: {wall:.1f} s ({cpu:.1f} s of CPU), page "
+        f"{len(contents.cells)} cells ({len(ATTENTIONS)} mechanisms, {len(datasets)} data sets, {seeds} seeds) x"
+        f" {options.images} images: {wall:.1f} s ({cpu:.1f} s of CPU), page "
         f"{page.stat().st_size / 1e6:.2f} MB, {files} files in {folder}"
     )
 

@@ -18,7 +18,8 @@ from attn_jax.evaluation.resampled import Numbers, paired
 from attn_jax.evaluation.standard_error import StandardError
 
 MOST_PERMUTED = 45
-"""Pairs of models up to which each has its permutation test: those of ten models. More would take minutes."""
+"""Pairs of models, those of ten, up to which each has its permutation test in metrics other than AUC, which take
+seconds a pair."""
 Measured = Mapping[str, Mapping[str, Numbers]]
 
 
@@ -207,7 +208,7 @@ def all_pairs(
     """Each of `models` less each later one; all these pairs are one family."""
     pairs = list(itertools.combinations(models, 2))
     effects = [effect(paired(panel, measured, *pair, metric), metric, level) for pair in pairs]
-    permuted = len(pairs) <= MOST_PERMUTED
+    permuted = metric == "auc" or len(pairs) <= MOST_PERMUTED
     tests = [_tests(panel, *pair, metric, of, seed, permuted=permuted) for pair, of in zip(pairs, effects, strict=True)]
     families = [holm([run[k].p for run in tests]) for k in range(len(tests[0]))] if tests else []
     return tuple(

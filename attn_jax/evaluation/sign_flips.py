@@ -1,5 +1,7 @@
 """Exact two-sided tests by all changes of signs: of sums of whole numbers, and of ranks (Wilcoxon)."""
 
+import functools
+
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
@@ -10,15 +12,27 @@ _DECIMALS = 12
 def sign_flip_p(gains: Int[np.ndarray, "units"]) -> float:
     """The share of all 2^n sign changes whose sum is at least as far from 0 as that of `gains`: exact for any sizes.
 
-    Gains of 1 and -1 alone make it McNemar's exact test. Sizes are added one after the other to the sum's distribution.
+    Gains of 1 and -1 alone make it McNemar's exact test. Of each size a binomial number is positive.
     """
-    sizes = np.sort(np.abs(gains[gains != 0])).tolist()
+    sizes, counts = np.unique(np.abs(gains[gains != 0]), return_counts=True)
     chance = np.ones(1)  # [j]: that the positive ones add up to j
-    for size in sizes:
-        chance = (np.pad(chance, (0, size)) + np.pad(chance, (size, 0))) / 2
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        own = np.zeros(size * count + 1)
+        own[::size] = _heads(count)
+        chance = np.convolve(chance, own)
     positive = int(gains[gains > 0].sum())
     # The distribution is symmetric.
-    return min(1.0, 2 * float(chance[: min(positive, sum(sizes) - positive) + 1].sum()))
+    return min(1.0, 2 * float(chance[: min(positive, int(sizes @ counts) - positive) + 1].sum()))
+
+
+@functools.lru_cache(maxsize=256)
+def _heads(count: int) -> Float[np.ndarray, "counts"]:
+    """The chance of each number of heads in `count` tosses, correctly rounded: `binom.pmf` is not."""
+    ways, found = 1, []
+    for heads in range(count + 1):
+        found.append(ways / (1 << count))
+        ways = ways * (count - heads) // (heads + 1)
+    return np.array(found)
 
 
 def signed_rank_p(differences: Float[np.ndarray, "pairs"]) -> float:

@@ -126,9 +126,12 @@ def test_all_pairs_are_a_family_of_their_own():
 
 def test_many_models_can_be_told_apart():
     panel = study({"better": 3.0} | {f"m{k}": 1.0 for k in range(11)})
-    found = all_pairs(panel, resample(panel, count=200), panel.models, "auc")
+    measured = resample(panel, count=200)
+    found = all_pairs(panel, measured, panel.models, "auc")
     assert max(pair.adjusted[0] for pair in found if pair.first == "better") < 0.001
-    assert found[0].tests[2].p is None and found[0].tests[2].reason == "for 45 pairs at most"
+    assert found[0].tests[2].p == 1 / 1001
+    by_loss = all_pairs(panel, measured, panel.models, "brier")
+    assert by_loss[0].tests[1].p is None and by_loss[0].tests[1].reason == "for 45 pairs at most"
 
 
 @pytest.mark.parametrize("seed", range(20))
