@@ -40,6 +40,24 @@ class Parity(NamedTuple):
     keywords: Callable[[Any], Mapping[str, Any]] = lambda x: {}
 
 
+@pytest.fixture(scope="session")
+def stirred() -> Callable[[Any], Any]:
+    """Makes variables that are far from those of the start, where many mechanisms are the identity; variances stay
+    above 0."""
+
+    def stir(path: tuple[Any, ...], leaf: Any, rng: np.random.Generator) -> Any:
+        noise = rng.standard_normal(leaf.shape)
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf
+        return np.float32(leaf * np.exp(0.3 * noise) if path[-1].key == "var" else leaf + 0.3 * noise)
+
+    def stirred_(variables: Any) -> Any:
+        rng = np.random.default_rng(2)
+        return jax.tree_util.tree_map_with_path(lambda path, leaf: stir(path, leaf, rng), variables)
+
+    return stirred_
+
+
 TOLERANCE = {np.float64: 1e-9, np.float32: 1e-4}
 """Of the largest number of each array."""
 

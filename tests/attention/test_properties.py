@@ -1,0 +1,79 @@
+"""What every mechanism does to images that change places, are mirrored, or have their channels renamed."""
+
+import jax
+import numpy as np
+import pytest
+
+from attn_jax import attention
+
+X = np.random.default_rng(1).standard_normal((2, 4, 6, 32)).astype(np.float32)
+ORDER = np.random.default_rng(5).permutation(32)
+# With their usual groups, a group has one of these channels.
+OPTIONS = {"sge": {"groups": 4}, "ema": {"factor": 4}}
+# Mirrored images give mirrored output: nothing here knows left from right.
+FLIP = {
+    *("se", "ese", "eca", "ge", "srm", "gct", "nam", "sge", "sse", "cse", "scse", "coordinate", "simam", "shuffle"),
+    *("psa_p", "psa_s", "gc", "non_local", "double", "criss_cross", "dual", "external"),
+    *("identity", "bottleneck", "random_gate"),
+}
+# Mirrored images give mirrored output once the kernels are mirrored, too: not where one runs along the channels.
+FLIP_WITH_KERNELS = {
+    *(FLIP - {"eca"}),
+    *("cbam", "bam", "ema", "ela", "caa", "scsa", "lka", "lsk", "gate", "sk", "split", "lambda"),
+}
+# Channels may change places: in the parameters, too, and without that.
+PERMUTE_WITH_PARAMETERS = {
+    *("se", "ese", "ge", "srm", "gct", "nam", "sse", "cse", "scse", "cbam", "bam", "coordinate", "simam", "ela", "caa"),
+    *("psa_p", "psa_s", "lka", "lsk", "gc", "non_local", "double", "criss_cross", "dual", "external", "gate"),
+    *("identity", "bottleneck"),
+}
+PERMUTE = {"ge", "simam", "identity"}
+
+
+@pytest.fixture(scope="module", params=tuple(attention.MECHANISMS))
+def made(request, stirred):
+    """A mechanism's name, its output as a function of variables and input, and its stirred variables."""
+    module = attention.create(request.param, **OPTIONS.get(request.param, {}))
+    variables = jax.jit(lambda key: module.init(key, X, train=False))(jax.random.key(0))
+    variables = stirred({name: variables[name] for name in variables if name != "attention"})
+    apply = jax.jit(lambda variables, x: module.apply(variables, x, train=False))
+    return request.param, lambda variables, x: np.asarray(apply(variables, x)), variables
+
+
+def assert_equal(wanted, one, other):
+    """Whether both are equal, or, where that is not wanted, plainly differ; of the largest number."""
+    apart = np.abs(one - other).max() / np.abs(one).max()
+    assert apart < 1e-5 if wanted else apart > 1e-2, apart
+
+
+def permuted(leaf):
+    """A parameter with every axis of channels in `ORDER`; nothing else here has 32 entries."""
+    for axis, size in enumerate(leaf.shape):
+        leaf = np.take(leaf, ORDER, axis) if size == len(ORDER) else leaf
+    return leaf
+
+
+def mirrored(leaf):
+    """A kernel of a convolution with all its spatial axes mirrored."""
+    return np.flip(leaf, range(leaf.ndim - 2)) if leaf.ndim > 2 else leaf
+
+
+def test_images_do_not_see_each_other(made):
+    _, f, variables = made
+    other = np.stack([X[0], -2 * X[1]])
+    np.testing.assert_array_equal(f(variables, other)[0], f(variables, X)[0])
+    assert (f(variables, other)[1] != f(variables, X)[1]).any()
+
+
+def test_flips(made):
+    name, f, variables = made
+    wanted = np.flip(f(variables, X), (1, 2))
+    assert_equal(name in FLIP, wanted, f(variables, np.flip(X, (1, 2))))
+    assert_equal(name in FLIP_WITH_KERNELS, wanted, f(jax.tree.map(mirrored, variables), np.flip(X, (1, 2))))
+
+
+def test_permutations_of_channels(made):
+    name, f, variables = made
+    wanted = f(variables, X)[..., ORDER]
+    assert_equal(name in PERMUTE, wanted, f(variables, X[..., ORDER]))
+    assert_equal(name in PERMUTE_WITH_PARAMETERS, wanted, f(jax.tree.map(permuted, variables), X[..., ORDER]))
