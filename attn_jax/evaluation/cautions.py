@@ -5,12 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from attn_jax.evaluation import subgroups
+from attn_jax.evaluation.intervals import FEWEST_OF_A_KIND
 from attn_jax.evaluation.panel import Panel
 from attn_jax.evaluation.resampled import seeds
 from attn_jax.evaluation.thresholds import FALLBACK
 
-FEWEST_OF_A_KIND = 20
-"""Patients with a positive (or negative) image below which docs/coverage.md shows intervals that miss too often."""
 _MOST_NAMED = 3
 
 

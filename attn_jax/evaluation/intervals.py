@@ -9,6 +9,10 @@ from scipy import stats
 LEVEL = 0.95
 NO_INTERVAL = {"ece": "no interval holds the truth of ECE: it is above 0 by chance, and in replicates twice"}
 """Metrics without an interval, and why."""
+FEWEST_OF_A_KIND = 30
+"""Patients with a positive (or negative) image below which docs/coverage.md shows intervals that miss too often."""
+LIMITS = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0), "brier": (0.0, 2.0), "log_loss": (0.0, np.inf)}
+"""The least and the greatest value of the metrics that are not between 0 and 1."""
 
 
 class Interval(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from attn_jax.evaluation import replicates
-from attn_jax.evaluation.intervals import LEVEL, Interval, bca, percentile
+from attn_jax.evaluation.intervals import LEVEL, LIMITS, Interval, bca, percentile
 from attn_jax.evaluation.panel import Panel, Run
 from attn_jax.evaluation.standard_error import StandardError, over_both, over_patients
 from attn_jax.evaluation.weighted import Judged
@@ -18,7 +18,6 @@ PATIENTS, SEEDS_AND_PATIENTS = "patients logit t", "seeds and patients logit t"
 """Intervals of a metric by t, on the logit scale: `StandardError.within`."""
 FOLD = ", fold "
 """Between the seed and the fold in the name of a run that is one fold of several."""
-_LIMITS = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0), "brier": (0.0, 2.0), "log_loss": (0.0, np.inf)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,7 +85,7 @@ class Numbers:
 
     def intervals(self, metric: str, level: float = LEVEL) -> dict[str, Interval | None]:
         """Those of a model's metric by name: over patients, and with several seeds also over these."""
-        limits = _LIMITS.get(metric, (0.0, 1.0))
+        limits = LIMITS.get(metric, (0.0, 1.0))
         found = {f"patients {method}": self.by_bootstrap(method, level) for method in METHODS}
         errors = {PATIENTS: self.of_these_seeds()}
         if len(self.seeds) > 1:

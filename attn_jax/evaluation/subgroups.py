@@ -8,13 +8,13 @@ from jaxtyping import Bool, Int
 
 from attn_jax.errors import UserError, did_you_mean
 from attn_jax.evaluation import exchange, replicates
-from attn_jax.evaluation.intervals import LEVEL, Interval, bca
+from attn_jax.evaluation.intervals import FEWEST_OF_A_KIND, LEVEL, LIMITS, NO_INTERVAL, Interval
 from attn_jax.evaluation.panel import Panel, Run
+from attn_jax.evaluation.standard_error import StandardError, over_patients
 from attn_jax.evaluation.weighted import RANKING, Judged, Ranking
 
 MOST_GROUPS = 12
 FEWEST_PATIENTS = 10
-FEWEST_FOR_INTERVAL = 20
 UNKNOWN = "unknown"
 # Most studies show no gap; these are told apart by the first of the permutations (Besag & Clifford 1991).
 _FIRST, _ALL, _ENOUGH = 99, 999, 10
@@ -22,10 +22,11 @@ _AT_ONCE = 1 << 20
 
 
 class Subgroup(NamedTuple):
-    """The mean over seeds on one part of the images (None where it is undefined), and its BCa interval over patients.
+    """The mean over seeds on one part of the images (None where it is undefined), and its interval over patients, by t
+    on the logit scale.
 
-    `fewest` is how many patients have an image of the rarest label; with fewer than `FEWEST_FOR_INTERVAL` the interval
-    is too narrow, and `caution` says so.
+    `fewest` is how many patients have an image of the rarest label; with fewer than `FEWEST_OF_A_KIND` the interval is
+    too narrow, and `caution` says so.
     """
 
     name: str
@@ -94,8 +95,8 @@ def by_column(
         point, interval = _judged(panel, model, metric, rows, level, count, seed)
         fewest, patients = _fewest(panel, rows), "images" if panel.patients is None else "patients"
         caution = ""
-        if interval is not None and fewest < FEWEST_FOR_INTERVAL:
-            caution = f"fewer than {FEWEST_FOR_INTERVAL} {patients} of some label: the interval is too narrow"
+        if interval is not None and fewest < FEWEST_OF_A_KIND:
+            caution = f"fewer than {FEWEST_OF_A_KIND} {patients} of some label: the interval is too narrow"
         value = None if np.isnan(point) else point
         positives = int((panel.label[rows] == panel.first.positive).sum()) if panel.first.binary else None
         groups.append(Subgroup(kind, int(rows.sum()), positives, fewest, value, interval, caution))
@@ -130,10 +131,9 @@ def _judged(
     panel: Panel, model: str, metric: str, rows: Bool[np.ndarray, "images"], level: float, count: int, seed: int
 ) -> tuple[float, Interval | None]:
     """The mean over seeds on some images, and its interval in replicates of the patients who have one."""
-    points, drawn, without = [], [], []
+    points, drawn = [], []
     cluster = np.unique(panel.cluster[rows], return_inverse=True)[1]
     inside = np.cumsum(rows) - 1
-    left_out = list(replicates.left_out(cluster))
     for run in panel.runs[model].values():
         own = run.seen(rows)
         at = inside[run.seen(np.arange(len(rows)))[own]]
@@ -141,11 +141,12 @@ def _judged(
         points.append(float(judged(np.ones((1, int(own.sum()))))[metric][0]))
         weights = replicates.draws(np.random.default_rng(seed), cluster, count)
         drawn.append(replicates.judge(judged, ((s, of[:, at]) for s, of in weights), count)[metric])
-        jackknife = ((s, of[:, at]) for s, of in left_out)
-        without.append(replicates.judge(judged, jackknife, left_out[-1][0].stop)[metric])
     point = float(np.mean(points))
-    found = bca(np.mean(drawn, axis=0), point, np.mean(without, axis=0), level)
-    return point, found if found is not None and found.high > found.low else None
+    part = over_patients(np.stack(drawn), (len(drawn),), int(cluster.max(initial=-1)) + 1)
+    if part is None or np.isnan(point) or metric in NO_INTERVAL:
+        return point, None
+    lost = float(np.isnan(drawn).any(axis=0).mean())
+    return point, StandardError((), part, lost).within(point, LIMITS.get(metric, (0.0, 1.0)), level)
 
 
 def _metric(run: Run, rows: Bool[np.ndarray, "judged"], metric: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:

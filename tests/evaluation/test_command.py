@@ -217,11 +217,11 @@ def test_few_images_of_a_class_or_finding_are_said(tmp_path, capsys):
     )
     table.to_csv(tmp_path / "classes.csv", index=False)
     assert main([str(tmp_path / "classes.csv")]) == 0
-    assert "Fewer than 20 images of c (4 positive): intervals are too narrow" in capsys.readouterr().out
+    assert "Fewer than 30 images of c (4 positive): intervals are too narrow" in capsys.readouterr().out
     findings = {"label_x": np.arange(120) < 3, "label_y": np.arange(120) % 2, "label_z": np.zeros(120)}
     table = {"image_id": np.arange(120)} | {name: np.asarray(of, int) for name, of in findings.items()}
     pd.DataFrame(table | {f"score_{of}": rng.uniform(size=120) for of in "xyz"}).to_csv(tmp_path / "f.csv", index=False)
     assert main([str(tmp_path / "f.csv")]) == 0
     printed = capsys.readouterr().out
-    assert "Fewer than 20 images of x (3 positive)" in printed
+    assert "Fewer than 30 images of x (3 positive)" in printed
     assert "No test image has a label of z (positive): means over findings leave these out" in printed

@@ -41,7 +41,7 @@ def test_each_group_is_its_images_judged(panel):
         assert group.value == pytest.approx(expected) and group.images == rows.sum()
         assert group.interval.low < group.value < group.interval.high
         assert group.fewest == min(panel.label[rows].sum(), (1 - panel.label[rows]).sum())
-        assert ("too narrow" in group.caution) == (group.fewest < 20)
+        assert ("too narrow" in group.caution) == (group.fewest < 30)
 
 
 def test_the_planted_weakness_is_the_worst_group(panel):

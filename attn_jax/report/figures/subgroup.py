@@ -107,7 +107,7 @@ def _size(group) -> str:
 def _caption(found: OnDataset, settings: Settings, hidden: int) -> str:
     who = drawn(False, found.patients)
     parts = [
-        f"Means over seeds; lines: {percent(settings.level)} BCa intervals of the bootstrap over {who}"
+        f"Means over seeds; lines: {percent(settings.level)} intervals over {who}, by t on the logit scale"
         f" ({settings.replicates} replicates). A ring marks a model's worst group among those with {FEWEST_PATIENTS}"
         f" {who} of each label or more; some group is always the worst: p in the table says how often by chance."
     ]
