@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -43,7 +44,7 @@ Made by `python benchmarks/certificate.py`; never edited by hand. One row is one
 - **gathers**: whether the compiled mechanism or its gradient, over eight devices that share a batch, or over two by
   four that share a batch and the rows of its images (`space`), gathers an activation; reasons below.
 
-`–` is not measured yet; `*` was measured with another version of the mechanism's file or goldens.
+`–` is not measured yet; `*` was measured with another version of the mechanism's files or goldens.
 """
 COLUMNS = (
     *("mechanism", "paper", "year", "place", "dimensions", "parameters", "GMACs", "forward", "train", "memory"),
@@ -54,12 +55,22 @@ TEXT = 5
 
 
 def digest(name: str) -> str:
-    """Of the mechanism's file and its goldens; what it shares with others is left out."""
+    """Of the mechanism's file, those of other mechanisms that it is made from, and its goldens; layers are left out."""
     if name == "none":
         return ""
-    paths = [Path(inspect.getfile(attention.MECHANISMS[name]))]
+    paths = sources(name)
     paths += sorted(path for path in GOLDENS.glob(f"{name}*.npz") if path.stem == name or path.stem[len(name)] == "_")
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+
+
+def sources(name: str) -> list[Path]:
+    """The mechanism's file, and after it those in its folder that it imports from, theirs included."""
+    found = [Path(inspect.getfile(attention.MECHANISMS[name]))]
+    for path in found:
+        imported = re.findall(r"^from attn_jax\.attention\.(\w+) import", path.read_text(), re.MULTILINE)
+        files = (path.with_name(f"{module}.py") for module in imported if module != "mechanism")
+        found += [file for file in files if file not in found]
+    return found
 
 
 def load() -> Cells:

@@ -48,7 +48,7 @@ def _images(panel: Panel) -> Iterator[str]:
         else:
             named = _listed([f"{of} ({count} {kind})" for of, (count, kind) in few.items()])
             said = f"Fewer than {FEWEST_OF_A_KIND} {who}s of {named}"
-        yield (f"{said}: intervals are too narrow, t tests and DeLong's find too much; the permutation test holds.")
+        yield f"{said}: intervals are too narrow, t tests and DeLong's find too much; the permutation test holds."
 
 
 def _fewest(panel: Panel) -> dict[str, tuple[int, str]]:
