@@ -1,6 +1,7 @@
 """CBAM: Convolutional Block Attention Module, arXiv 1807.06521.
 
-As the authors' code, and unlike the paper's formula, it normalises the spatial gate before its sigmoid.
+As the authors' code, it normalises the spatial gate before its sigmoid; the paper's formula (equation 3) does not:
+`spatial_norm=False`.
 """
 
 from typing import Any, ClassVar
@@ -19,8 +20,8 @@ class CBAM(Mechanism):
     """Scales channels by a gate from their means and maxima over space, then positions by one from those over channels.
 
     `use_bias` is that of the perceptron behind the channel gate. Sows both gates, `"channel"` [B, C] and `"spatial"`
-    [B, *space]. At initialisation the spatial gate is one half everywhere (the scale of its normalisation starts at
-    zero) and the channel gates lie near one half: it about quarters its input.
+    [B, *space]. At initialisation the spatial gate is one half everywhere (the scale of its normalisation, where it has
+    one, starts at zero) and the channel gates lie near one half: it about quarters its input.
     """
 
     usual_placement: ClassVar[str] = "block"
@@ -28,6 +29,7 @@ class CBAM(Mechanism):
     reduction: int = 16
     kernel_size: int = 7
     use_bias: bool = True
+    spatial_norm: bool = True
     axis_name: str | None = None
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
@@ -42,7 +44,8 @@ class CBAM(Mechanism):
         x = x * over_space(channel, x)
 
         logits = Conv(1, self.kernel_size, name="conv", **types)(max_and_mean(x, -1))
-        start: dict[str, Any] = {"momentum": 0.99, "scale_init": nn.initializers.zeros}
-        norm = BatchNorm(axis_name=self.axis_name, name="norm", **start, **types)
-        spatial = self.look("spatial", jax.nn.sigmoid(norm(logits, train=train))[..., 0])
+        if self.spatial_norm:
+            start: dict[str, Any] = {"momentum": 0.99, "scale_init": nn.initializers.zeros}
+            logits = BatchNorm(axis_name=self.axis_name, name="norm", **start, **types)(logits, train=train)
+        spatial = self.look("spatial", jax.nn.sigmoid(logits)[..., 0])
         return x * spatial[..., None].astype(x.dtype)

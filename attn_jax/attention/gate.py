@@ -1,7 +1,8 @@
 """Attention U-Net: Learning Where to Look for the Pancreas, arXiv 1804.03999.
 
-As the authors' code, and unlike the paper's formula, the gated features pass a biased 1 x 1 convolution and a batch
-normalisation. Its `mode="concatenation_residual"` takes a softmax over positions instead of a sigmoid.
+As in the authors' code the gated features pass a biased 1 x 1 convolution and a batch normalisation; the paper's
+formula ends with the product: `transform=False`. The code's `mode="concatenation_residual"` takes a softmax over
+positions instead of a sigmoid.
 """
 
 from typing import Any, ClassVar
@@ -26,7 +27,8 @@ class AttentionGate(Mechanism):
     The gate is computed on a grid `sub_sample_factor` times coarser and interpolated; as in the authors' code, what is
     left over at the far end of an axis does not enter it. `inter_channels=None` is half the channels. Without a signal
     it gates itself: the signal is then its input, averaged to that grid. Sows the gate, `"spatial"` [B, *space]. At
-    initialisation the gate is a random one and so is the transform of what it leaves: this is far from the identity.
+    initialisation the gate is a random one and so is the transform of what it leaves: this is far from the identity,
+    and without the transform about half of it.
 
     Raises:
         UserError: `mode` is unknown, or `sub_sample_factor` or `inter_channels` is less than 1.
@@ -37,6 +39,7 @@ class AttentionGate(Mechanism):
     inter_channels: int | None = None
     sub_sample_factor: int = 2
     mode: str = "concatenation"
+    transform: bool = True
     axis_name: str | None = None
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
@@ -72,7 +75,10 @@ class AttentionGate(Mechanism):
         coarse = activate(dense(1, "psi")(hidden_sum)[..., 0], self.mode)
         gate = self.look("spatial", resize_linear(coarse[..., None], space)[..., 0])
 
-        y = dense(channels, "out")(x * gate[..., None].astype(x.dtype))
+        y = x * gate[..., None].astype(x.dtype)
+        if not self.transform:
+            return y
+        y = dense(channels, "out")(y)
         return BatchNorm(axis_name=self.axis_name, name="norm", **types)(y, train=train).astype(x.dtype)
 
 

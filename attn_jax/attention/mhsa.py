@@ -1,7 +1,8 @@
 """Bottleneck Transformers for Visual Recognition, arXiv 2101.11605.
 
-As in the authors' code, the scale of the queries holds for the positions too (the paper shows none, and timm by default
-scales the products with keys only), and a stride is average pooling behind the attention.
+As in the authors' code, the scale of the queries holds for the positions too; the paper's figure 4 shows none for
+these, and timm by default scales the products with keys only: `scale_positions=False`. A stride is average pooling
+behind the attention.
 """
 
 import math
@@ -34,6 +35,7 @@ class MHSA(Mechanism):
     features: int | None = None
     strides: int = 1
     heads: int = 4
+    scale_positions: bool = True
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
 
@@ -51,7 +53,9 @@ class MHSA(Mechanism):
         qkv = nn.Dense(3 * features, use_bias=False, kernel_init=start, name="qkv", **types)(x)
         q, k, v = (part.reshape(*x.shape[:-1], heads, -1) for part in jnp.split(qkv, 3, axis=-1))
         tables = position_tables(self, space, q.shape[-1], self.param_dtype)
-        weights = self.look("token", attention(q * q.shape[-1] ** -0.5, k, tables), (*space, *space))
+        scale = q.shape[-1] ** -0.5
+        tables = tables if self.scale_positions else [table / scale for table in tables]
+        weights = self.look("token", attention(q * scale, k, tables), (*space, *space))
         return average_down(attend(weights, v), self.strides).astype(self.dtype or x.dtype)
 
 

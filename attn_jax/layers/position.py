@@ -20,7 +20,8 @@ def position_table(
     """The parameter `name` [*size, channels] of `module`, which runs inside a compact method.
 
     The first call (`init`) stores it at the `size` of that call; at another size the stored one is interpolated
-    linearly, end to end.
+    linearly as by `resize_linear`: both cover the same extent, and beyond the centres of the outermost entries these
+    hold.
     """
     table: Array
     if module.has_variable("params", name):

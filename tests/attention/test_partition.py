@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -36,26 +37,54 @@ def gathered(mechanism: str, sharding: str, **options: object) -> list[Transfer]
     return activations(attention.create(mechanism, **options), sharding)
 
 
-def activations(module, sharding):
-    x = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
-    variables = jax.eval_shape(lambda key, x: module.init(key, x, train=False), jax.random.key(0), x)
-    params = variables.get("params", {})
-    statistics = {name: variables[name] for name in variables if name == "batch_stats"}
+def activations(module, sharding, more=None):
+    """The same of any module; `more` are the shapes of further arguments, split as the input is."""
+    shapes = {"x": SHAPE, **(more or {})}
+    inputs = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
+    variables = jax.eval_shape(lambda key, inputs: module.init(key, **inputs, train=False), jax.random.key(0), inputs)
+    variables = {name: variables[name] for name in variables if name in ("params", "batch_stats")}
+    compiled = jitted(module, sharding).lower(variables, inputs).compile().as_text()
+    return [t for t in transfers(compiled) if t.elements >= LEAST[t.operation] * np.prod(SHAPE)]
 
-    def run(params, statistics, x):
-        def apply(params, x):
-            return module.apply({"params": params, **statistics}, x, train=True, mutable=["batch_stats"])
 
-        y, pull, statistics = jax.vjp(apply, params, x, has_aux=True)
-        return (y, *pull(jnp.sin(y))), statistics
+def jitted(module, sharding=None):
+    """Output, gradients and running statistics of a module in training, where told on eight devices."""
 
+    def run(variables, inputs):
+        statistics = {name: variables[name] for name in variables if name == "batch_stats"}
+
+        def apply(params, inputs):
+            return module.apply({"params": params, **statistics}, **inputs, train=True, mutable=["batch_stats"])
+
+        y, pull, statistics = jax.vjp(apply, variables.get("params", {}), inputs, has_aux=True)
+        return (y, pull(jnp.sin(y))), statistics
+
+    if sharding is None:
+        return jax.jit(run)
     sides, spec = MESHES[sharding]
     mesh = jax.make_mesh(sides, ("data", "space")[: len(sides)], axis_types=(AxisType.Auto,) * len(sides))
     split, whole = NamedSharding(mesh, spec), NamedSharding(mesh, PartitionSpec())
-    jitted = jax.jit(run, in_shardings=(whole, whole, split), out_shardings=((split, whole, split), whole))
-    compiled = jitted.lower(params, statistics, x).compile().as_text()
-    size = x.size
-    return [t for t in transfers(compiled) if t.elements >= LEAST[t.operation] * size]
+    return jax.jit(run, in_shardings=(whole, split), out_shardings=((split, (whole, split)), whole))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", attention.MECHANISMS)
+@pytest.mark.parametrize("sharding", MESHES)
+def test_shared_among_devices_the_numbers_are_the_same(name, sharding, stirred):
+    module = attention.create(name)
+    inputs = {"x": np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)}
+    variables = jax.jit(lambda key, x: module.init(key, x, train=False))(jax.random.key(0), inputs["x"])
+    variables = stirred({name: variables[name] for name in variables if name in ("params", "batch_stats")})
+    alone, shared = (jax.device_get(jitted(module, way)(variables, inputs)) for way in (None, sharding))
+    # A bias before a normalisation has a gradient of nothing but rounding.
+    for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(shared), strict=True):
+        assert np.abs(one - other).max() <= 1e-4 * max(np.abs(one).max(), 1.0)
+
+
+def test_a_gates_signal_stays_where_it_is():
+    coarse = (SHAPE[0], SHAPE[1] // 2, SHAPE[2] // 2, 48)
+    for sharding in MESHES:
+        assert not activations(attention.create("gate"), sharding, {"signal": coarse})
 
 
 @pytest.mark.parametrize("name", attention.MECHANISMS)

@@ -77,3 +77,11 @@ def test_permutations_of_channels(made):
     wanted = f(variables, X)[..., ORDER]
     assert_equal(name in PERMUTE, wanted, f(variables, X[..., ORDER]))
     assert_equal(name in PERMUTE_WITH_PARAMETERS, wanted, f(jax.tree.map(permuted, variables), X[..., ORDER]))
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("bottleneck", 0.01, 0.5), ("gate", 0.8, 3.0), ("identity", 0, 0)])
+def test_how_far_from_the_identity_they_start(name, least, most):
+    """What bottleneck adds is small, a gate's transform is far from its input; others in their families' files."""
+    module = attention.create(name)
+    y, _ = jax.jit(lambda key: module.init_with_output(key, X, train=False))(jax.random.key(0))
+    assert least <= np.linalg.norm(y - X) / np.linalg.norm(X) <= most
