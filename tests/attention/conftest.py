@@ -49,7 +49,8 @@ def stirred() -> Callable[[Any], Any]:
         noise = rng.standard_normal(leaf.shape)
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return leaf
-        return np.float32(leaf * np.exp(0.3 * noise) if path[-1].key == "var" else leaf + 0.3 * noise)
+        moved = leaf * np.exp(0.3 * noise) if path[-1].key == "var" else leaf + 0.3 * noise
+        return np.asarray(moved, leaf.dtype)
 
     def stirred_(variables: Any) -> Any:
         rng = np.random.default_rng(2)

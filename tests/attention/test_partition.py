@@ -71,14 +71,18 @@ def jitted(module, sharding=None):
 @pytest.mark.parametrize("name", attention.MECHANISMS)
 @pytest.mark.parametrize("sharding", MESHES)
 def test_shared_among_devices_the_numbers_are_the_same(name, sharding, stirred):
-    module = attention.create(name)
-    inputs = {"x": np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)}
-    variables = jax.jit(lambda key, x: module.init(key, x, train=False))(jax.random.key(0), inputs["x"])
-    variables = stirred({name: variables[name] for name in variables if name in ("params", "batch_stats")})
-    alone, shared = (jax.device_get(jitted(module, way)(variables, inputs)) for way in (None, sharding))
-    # A bias before a normalisation has a gradient of nothing but rounding.
+    with jax.enable_x64(True):
+        module = attention.create(
+            name, **({"param_dtype": np.float64} if hasattr(attention.MECHANISMS[name], "param_dtype") else {})
+        )
+        inputs = {"x": np.random.default_rng(0).standard_normal(SHAPE)}
+        variables = jax.jit(lambda key, x: module.init(key, x, train=False))(jax.random.key(0), inputs["x"])
+        variables = stirred({name: variables[name] for name in variables if name in ("params", "batch_stats")})
+        alone, shared = (jax.device_get(jitted(module, way)(variables, inputs)) for way in (None, sharding))
     for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(shared), strict=True):
-        assert np.abs(one - other).max() <= 1e-4 * max(np.abs(one).max(), 1.0)
+        assert one.dtype == np.float64
+        # A bias before a normalisation has a gradient of nothing but rounding.
+        assert np.abs(one - other).max() <= 1e-9 * max(np.abs(one).max(), 1.0)
 
 
 def test_a_gates_signal_stays_where_it_is():
