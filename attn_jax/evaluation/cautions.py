@@ -10,6 +10,7 @@ from attn_jax.evaluation.panel import Panel
 from attn_jax.evaluation.resampled import seeds
 from attn_jax.evaluation.thresholds import FALLBACK
 
+VERY_FEW = 20
 _MOST_NAMED = 3
 
 
@@ -48,7 +49,8 @@ def _images(panel: Panel) -> Iterator[str]:
         else:
             named = _listed([f"{of} ({count} {kind})" for of, (count, kind) in few.items()])
             said = f"Fewer than {FEWEST_OF_A_KIND} {who}s of {named}"
-        yield f"{said}: intervals are too narrow, t tests and DeLong's find too much; the permutation test holds."
+        are = "are" if min(count for count, _ in few.values()) < VERY_FEW else "may be a little"
+        yield f"{said}: intervals {are} too narrow, t tests and DeLong's find too much; the permutation test holds."
 
 
 def _fewest(panel: Panel) -> dict[str, tuple[int, str]]:

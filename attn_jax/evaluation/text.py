@@ -24,7 +24,7 @@ def lines(found: OnDataset, settings: Settings) -> Iterator[str]:
     metrics = (settings.metric, *(metric for metric in SHOWN if metric != settings.metric))
     rows = [["model", "seeds", *metrics, *(["letters"] if len(order) > 1 else [])]]
     methods: dict[str, None] = {}
-    without: dict[str, dict[str, None]] = {}
+    without: dict[tuple[str, str], list[str]] = {}
     for name in order:
         model, values = found.models[name], []
         for metric in metrics:
@@ -32,12 +32,14 @@ def lines(found: OnDataset, settings: Settings) -> Iterator[str]:
             method, interval = shown.of_value(of, metric, len(model.seeds) > 1)
             methods |= {method: None} if interval else {}
             if of.value is not None and interval is None:
-                without.setdefault(shown.why_none(of), {})[f"{metric} of {name}" if len(order) > 1 else metric] = None
+                without.setdefault((metric, shown.why_none(of)), []).append(name)
             values.append(_interval(of.value, interval))
         rows.append([name, str(len(model.seeds)), *values, *([found.letters[name] or "-"] if len(order) > 1 else [])])
     yield from _table(rows)
     yield f"  Means over seeds with {settings.level:.0%} intervals: {_methods(found, methods)}."
-    yield from (f"  No interval of {_listed(list(of))}: {why}." for why, of in without.items())
+    for (metric, why), names in without.items():
+        whose = "" if len(names) == len(order) else f" of {_listed(names)}"
+        yield f"  No interval of {metric}{whose}: {why}."
     if len(order) > 1:
         yield (
             f"  Models that share a letter are not told apart in {settings.metric} (Holm over all pairs), which is not"
