@@ -14,7 +14,7 @@ from attn_jax.evaluation.multiplicity import holm
 from attn_jax.evaluation.paired_tests import OVER_SEEDS, Test, mcnemar, permutation, wilcoxon
 from attn_jax.evaluation.panel import Panel
 from attn_jax.evaluation.power import Needed
-from attn_jax.evaluation.resampled import Numbers, paired
+from attn_jax.evaluation.resampled import METHODS, Numbers, paired
 from attn_jax.evaluation.standard_error import StandardError
 
 MOST_PERMUTED = 45
@@ -30,7 +30,8 @@ class Effect:
     Models without a common seed are compared by their means, each model's seeds by itself: `unpaired`, and `seeds` is
     empty. `standardised` is the mean difference over its standard deviation over seeds (Cohen's d of pairs). `error`
     is what interval, `p` and verdict come from: over patients and, where both models have several seeds, over seeds.
-    `intervals` are `"patients t"`, seeds as they are, and `"seeds and patients t"`.
+    `intervals` are `"patients t"`, seeds as they are, `"seeds and patients t"`, and the same by the paired bootstrap's
+    `resampled.METHODS`.
     """
 
     metric: str
@@ -96,7 +97,11 @@ def effect(numbers: Numbers | None, metric: str, level: float = LEVEL) -> Effect
     alone, both = numbers.of_these_seeds(), numbers.of_all_seeds()
     error = both or alone
     intervals = {"patients t": alone.interval(value, level) if alone else None}
-    intervals |= {"seeds and patients t": both.interval(value, level)} if both else {}
+    intervals |= {f"patients {method}": numbers.by_bootstrap(method, level) for method in METHODS}
+    if both:
+        intervals["seeds and patients t"] = both.interval(value, level)
+        for method in METHODS:
+            intervals[f"seeds and patients {method}"] = numbers.by_hierarchical_bootstrap(method, level)
     p = error.p(value) if error else None
     return Effect(
         metric,

@@ -37,7 +37,7 @@ class Settings:
 class Value:
     """A metric's mean over seeds (None: undefined, `reason` says why), that of each seed, and intervals of the mean.
 
-    These are by name `"patients <method>"` and `"seeds and patients logit t"` of `resampled`, `"delong"`, `"wilson"`.
+    These are by name `"patients <method>"` and `"seeds and patients <method>"` of `resampled`, `"delong"`, `"wilson"`.
     `spread` holds the variances over seeds and over patients that add up to the mean's (None: one seed). `undefined`
     says why the value of a seed or an interval is None, or why there is none (`"intervals"`).
     """

@@ -79,7 +79,7 @@ def test_without_a_common_seed_tests_have_a_reason():
     (panel,) = panels(sources)
     (found,) = against(panel, resample(panel, count=50), {"b": "a"}, "auc")
     one = found.effects["auc"]
-    assert one.unpaired and one.seeds == () and list(one.intervals) == ["patients t"]
+    assert one.unpaired and one.seeds == () and not any("seeds" in name for name in one.intervals)
     assert one.p is not None and found.equivalence is not None
     assert all(test.p is None and test.reason for test in found.tests[1:])
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.stats import bootstrap
 
 from attn_jax.evaluation import replicates
@@ -11,7 +12,7 @@ from attn_jax.evaluation.intervals import bca, percentile
 from attn_jax.evaluation.metrics import evaluate
 from attn_jax.evaluation.panel import of_folds, panels
 from attn_jax.evaluation.records import Predictions
-from attn_jax.evaluation.resampled import FOLD, paired, resample
+from attn_jax.evaluation.resampled import FOLD, Numbers, paired, resample
 
 
 def predicted(score, truth, model="a", seed="0", group=None):
@@ -120,6 +121,35 @@ def test_patients_widen_and_seeds_widen():
     images, patients, seeds = width(None, 0), width(group, 0), width(group, 0.5)
     assert patients["patients"] > 1.5 * images["patients"]
     assert seeds["seeds and patients"] > 1.1 * seeds["patients"]
+
+
+def test_seeds_drawn_with_patients():
+    rng = np.random.default_rng(9)
+    noise = 0.01 * rng.standard_normal(4000)
+    apart = np.array([-0.03, 0.0, 0.01, 0.02])
+    without = 0.8 + 0.001 * rng.standard_normal((1, 50)).repeat(4, axis=0)
+
+    def numbers(apart):
+        point = 0.8 + apart
+        return Numbers(tuple("0123"), point, point[:, None] + noise, without, 50, (4,))
+
+    def spread(interval):
+        return (interval.high - interval.low) / (2 * stats.norm.ppf(0.975))
+
+    alike = numbers(np.zeros(4))
+    assert alike.by_hierarchical_bootstrap("percentile") == alike.by_bootstrap("percentile")
+    # Four seeds drawn from four: their mean varies by a quarter of their variance (n).
+    expected = np.sqrt(noise.var() + apart.var() / 4)
+    for method in ("percentile", "bca"):
+        assert spread(numbers(apart).by_hierarchical_bootstrap(method)) == pytest.approx(expected, rel=0.05)
+    # Two groups of two, the second negated: their difference, each group drawn by itself.
+    point = np.array([0.83, 0.8, -0.7, -0.72])
+    drawn = point[:, None] + np.array([1, 1, -1, -1])[:, None] * noise
+    difference = Numbers(tuple("0101"), point, drawn, without, 50, (2, 2))
+    expected = np.sqrt(point[:2].var() / 2 + point[2:].var() / 2)
+    # The noise, alike in both, cancels.
+    low, high, _ = difference.by_hierarchical_bootstrap("percentile", 0.999)
+    assert (low, high) == pytest.approx((0.8 - 0.72, 0.83 - 0.7)) and expected < (high - low) / 2
 
 
 def test_folds_of_a_seed_are_one_value():
