@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from simulated_studies import Setting, describe, few, null, nulls, settings, simulate, truths, truths_of_classes
+from simulated_studies import SPREAD, Setting, describe, few, null, nulls, settings, simulate, truths, truths_of_classes
 
 from attn_jax.evaluation import comparing, delong, over_datasets, proportions, subgroups
 from attn_jax.evaluation.equivalence import MARGIN, Compared, judge
@@ -40,7 +40,8 @@ def covered(
 ) -> tuple[Share, dict[str, float]]:
     """`[metric][interval]`, the share of trials whose interval holds the truth, and the share of trials in which a
     metric was undefined; `as_images` takes each image for a patient, whoever it shows."""
-    truth = {} if few(of) else truths(of.prevalence, seeds=of.seeds > 1) if of.classes == 2 else truths_of_classes()
+    spread = (of.spread or SPREAD) if of.seeds > 1 else 0.0
+    truth = {} if few(of) else truths(of.prevalence, spread) if of.classes == 2 else truths_of_classes()
     hits: dict[str, dict[str, list[bool]]] = {}
     undefined = dict.fromkeys(METRICS, 0)
     for trial in range(trials):

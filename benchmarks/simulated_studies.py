@@ -6,7 +6,7 @@ half are positive; decisions fall at 0.5. The truth of other metrics than AUC is
 - `images`: each image is a patient, one seed.
 - `patients`: each patient has four images, which agree (an intraclass correlation of .5 of scores), one seed.
 - `classes`: three of them, six, three and one in ten images, whose logits are normal and the truth's higher by 1.5.
-- `seeds`: three or ten seeds, whose models' discrimination spreads by an sd of .02 in AUC, and patients with one image.
+- `seeds`: three or ten seeds, whose models' AUC spreads by an sd of .02 (or `spread`), and patients with one image.
 
 The null: two models alike in expectation on the same images, whose scores share half their noise; a quarter is each
 model's, a quarter each run's. Where seeds spread, the AUC of each run does by an sd of .03 or .06.
@@ -24,7 +24,7 @@ from attn_jax.evaluation.panel import Panel, panels
 from attn_jax.evaluation.records import Predictions
 from attn_jax.evaluation.weighted import Judged, Question
 
-APART, SPREAD = 1.2, 0.09
+APART, SPREAD = 1.2, 0.02
 AUC_BY_APART = float(stats.norm.pdf(APART / np.sqrt(2)) / np.sqrt(2))
 LEAST_POSITIVES = 5
 CLASSES = ("healthy", "ill")
@@ -32,8 +32,7 @@ SHARES, GAIN = (0.6, 0.3, 0.1), 1.5
 
 
 class Setting(NamedTuple):
-    """What is simulated; `spread` (the sd of AUC over seeds) and `less` (the AUC that the second model lacks) are for
-    two models."""
+    """What is simulated; `spread` is the sd of AUC over seeds, `less` the AUC that the second of two models lacks."""
 
     images: int
     prevalence: float
@@ -55,6 +54,7 @@ def settings() -> Iterator[Setting]:
     yield Setting(1000, 0.1, classes=3)
     yield Setting(200, 0.5, seeds=3)
     yield Setting(200, 0.5, seeds=10)
+    yield Setting(1000, 0.5, seeds=3, spread=0.1)
 
 
 def nulls() -> Iterator[Setting]:
@@ -96,7 +96,7 @@ def simulate(rng: np.random.Generator, of: Setting) -> Panel:
     group = np.repeat(np.arange(patients), of.patients_have).astype(str)
     sources = []
     for seed in range(of.seeds):
-        apart = APART + (rng.normal(0, SPREAD) if of.seeds > 1 else 0)
+        apart = APART + (rng.normal(0, (of.spread or SPREAD) / AUC_BY_APART) if of.seeds > 1 else 0)
         # Seeds share what makes an image hard, and differ by a third of the noise.
         mixed = noise if of.seeds == 1 else np.sqrt(2 / 3) * noise + np.sqrt(1 / 3) * rng.normal(size=of.images)
         sources.append((str(seed), predictions(truth, mixed + apart * (truth - 0.5), str(seed), group)))
@@ -127,19 +127,19 @@ def truths_of_classes() -> dict[str, float]:
 
 
 @functools.cache
-def truths(prevalence: float, *, seeds: bool = False) -> dict[str, float]:
+def truths(prevalence: float, spread: float = 0.0) -> dict[str, float]:
     """The metrics of the population; where seeds spread, their mean over seeds (Gauss and Hermite's quadrature)."""
     rng = np.random.default_rng(123)
     count = 250_000
     truth = np.arange(count) < round(prevalence * count)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(5) if seeds else (np.zeros(4), np.ones(4))
+    nodes, weights = np.polynomial.hermite_e.hermegauss(5) if spread else (np.zeros(4), np.ones(4))
     found = []
     for node in nodes:
-        normal = rng.normal(size=count) + (APART + SPREAD * node) * (truth - 0.5)
+        normal = rng.normal(size=count) + (APART + spread / AUC_BY_APART * node) * (truth - 0.5)
         score = probabilities(normal)
         found.append(Question(truth, score, score >= 0.5)(np.ones((1, count))))
     means = {name: float(np.average([of[name][0] for of in found], weights=weights)) for name in found[0]}
-    auc = stats.norm.cdf((APART + SPREAD * nodes * seeds) / np.sqrt(2))
+    auc = stats.norm.cdf((APART + spread / AUC_BY_APART * nodes) / np.sqrt(2))
     return means | {"auc": float(np.average(auc, weights=weights))}
 
 

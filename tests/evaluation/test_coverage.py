@@ -27,6 +27,12 @@ def test_intervals_cover(setting):
     assert shares["ece"]["patients percentile"] < 0.5
 
 
+def test_where_seeds_spread_drawing_three_of_them_is_not_enough():
+    shares, _ = coverage.covered(coverage.Setting(400, 0.5, seeds=3, spread=0.1), TRIALS, replicates=100)
+    by = shares["auc"]
+    assert by["seeds and patients percentile"] < LOW <= by["seeds and patients logit t"]
+
+
 def test_images_of_one_patient_must_not_be_taken_for_patients():
     setting = coverage.Setting(200, 0.5, patients_have=8)
     alone = coverage.covered(setting, TRIALS, replicates=100, as_images=True)[0]
