@@ -19,7 +19,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from attn_jax.attention.ema import weigh
-from attn_jax.attention.gc import spatial_softmax
+from attn_jax.attention.gc import LEAST_HIDDEN, spatial_softmax
 from attn_jax.attention.mechanism import Mechanism
 from attn_jax.errors import UserError
 from attn_jax.layers import global_average, over_space, reduced, weighted_sum
@@ -119,7 +119,7 @@ class SequentialPSA(Polarized):
     def channel_logits(self, context: Float[Array, "B c"], channels: int) -> Float[Array, "B C"]:
         """Back to all channels by two layers with a normalisation between."""
         # The normalisation makes 0 of one unit and -1 and 1 of two, whatever the image.
-        features = max(3, reduced(context.shape[-1], 4))
+        features = max(LEAST_HIDDEN, reduced(context.shape[-1], 4))
         hidden = self.dense(features, "fc1", torch_uniform, bias=True)(context)
         return self.dense(channels, "fc2", torch_uniform, bias=True)(nn.relu(self.layer_norm()(hidden)))
 
