@@ -40,12 +40,12 @@ def permutation(panel: Panel, first: str, second: str, metric: str, *, count: in
 
     A patient's images change sides together, in all shared seeds alike; (1 + hits) / (1 + count) (Phipson and Smyth
     2010, arXiv 1603.05766). For AUC and average precision the models swap ranks, which their scores, on scales of their
-    own, share (Bandos et al. 2005, doi 10.1002/sim.2149). Of more than two classes or findings None.
+    own, share (Bandos et al. 2005, doi 10.1002/sim.2149). Of more than two classes or findings only AUC has one.
     """
     shared = panel.shared(first, second)
     name = "permutation"
-    if not panel.first.binary:
-        return Test(name, None, "for two classes only")
+    if not panel.first.binary and metric != "auc":
+        return Test(name, None, "for two classes, of more for AUC only")
     if not shared:
         return Test(name, None, "no seed in common")
     patients = int(panel.cluster.max()) + 1
@@ -67,19 +67,32 @@ def _areas(panel: Panel, runs: tuple[Run, Run], sides: np.ndarray, metric: str) 
 
     An AUC is a mean over pairs of a positive and a negative image of what either's side makes of it. In the difference
     of both models what both images make together cancels, so that it is a sum over images, each with its side's sign.
+    Of several classes or findings it is the mean over these.
     """
-    test = runs[0].test
-    truth = test.label == test.positive
-    ranks = np.stack([stats.rankdata(run.test.score[:, run.test.positive]) for run in runs])
+    test, cluster = runs[0].test, runs[0].seen(panel.cluster)
+    one, other = (run.test.outcomes() for run in runs)
+    shares = []
+    for name, (truth, score) in one.items():
+        if test.kind == "multilabel" and (truth.all() or not truth.any()):
+            continue
+        known = ~np.isnan(test.label[:, test.classes.index(name)]) if test.kind == "multilabel" else slice(None)
+        share = _share_of_area(truth, np.stack([stats.rankdata(of) for of in (score, other[name][1])]))
+        shares.append(np.bincount(cluster[known], weights=share, minlength=sides.shape[1]))
+    return (2 * sides - 1) @ np.mean(shares, axis=0) if shares else np.full(len(sides), np.nan)
+
+
+def _share_of_area(
+    truth: Bool[np.ndarray, "images"], ranks: Float[np.ndarray, "models images"]
+) -> Float[np.ndarray, "images"]:
+    """What each image adds to the first model's AUC less the second's; NaN of images of one kind."""
     share = np.zeros(len(truth))
     with np.errstate(invalid="ignore", divide="ignore"):
         for rows, sign in ((truth, 1), (~truth, -1)):
             others = np.sort(ranks[:, ~rows].ravel())
-            one, other = np.searchsorted(others, ranks[:, rows], "left") + np.searchsorted(
-                others, ranks[:, rows], "right"
-            )
+            below, upto = (np.searchsorted(others, ranks[:, rows], side) for side in ("left", "right"))
+            one, other = below + upto
             share[rows] = sign * (one - other) / (4 * np.float64(truth.sum()) * (~truth).sum())
-    return (2 * sides - 1) @ np.bincount(runs[0].seen(panel.cluster), weights=share, minlength=sides.shape[1])
+    return share
 
 
 def _others(panel: Panel, runs: tuple[Run, Run], sides: np.ndarray, metric: str) -> Float[np.ndarray, "swaps"]:

@@ -75,6 +75,41 @@ def test_each_swap_of_areas_is_the_area_after_the_swap():
     assert permutation(panel, "a", "b", "auc", count=200, seed=3).p == (1 + hits) / 201
 
 
+@pytest.mark.parametrize("kind", ["single", "multilabel"])
+def test_swaps_of_several_classes_are_those_of_their_mean_area(kind):
+    rng = np.random.default_rng(8)
+    if kind == "single":
+        label = rng.integers(0, 3, size=30)
+        truth = label[:, None] == np.arange(3)
+        score = rng.dirichlet(np.ones(3), size=(2, 30))
+    else:
+        label = rng.integers(0, 2, size=(30, 3)).astype(float)
+        label[:5, 0], label[:, 2] = np.nan, 0
+        truth, score = label, rng.uniform(size=(2, 30, 3))
+    classes = ("x", "y", "z")
+    sources = [
+        (m, Predictions(np.arange(30), label, s, classes, kind, model=m)) for m, s in zip("ab", score, strict=True)
+    ]
+    (panel,) = panels(sources)
+
+    def difference(swap):
+        found = []
+        for k in range(3):
+            known = ~np.isnan(truth[:, k]) if kind == "multilabel" else np.ones(30, bool)
+            if len(np.unique(truth[known, k])) == 2:
+                # A model's ranks are among the images of which the label is known.
+                own = stats.rankdata(score[:, known, k], axis=1)
+                one, other = np.where(swap[known], own[::-1], own)
+                found.append(roc_auc_score(truth[known, k], one) - roc_auc_score(truth[known, k], other))
+        return np.mean(found)
+
+    sides = np.random.default_rng(3).integers(0, 2, size=(200, 30))[:, panel.cluster]
+    hits = sum(abs(difference(side == 0)) >= abs(difference(np.zeros(30, bool))) - 1e-12 for side in sides)
+    assert 0 < hits < 200
+    assert permutation(panel, "a", "b", "auc", count=200, seed=3).p == (1 + hits) / 201
+    assert permutation(panel, "a", "b", "brier").p is None
+
+
 def test_permutation_of_decisions_is_mcnemars_exact_test():
     rng = np.random.default_rng(1)
     truth = rng.uniform(size=60) < 0.5
