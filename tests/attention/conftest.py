@@ -15,6 +15,8 @@ from attn_jax import attention
 
 GOLDENS = pathlib.Path(__file__).parents[1] / "goldens"
 HASH = runpy.run_path(str(GOLDENS / "hash_weights.py"))
+OFTEN = ("se", "gc", "cbam", "coordinate", "simam", "lka", "non_local", "double", "sk", "mhsa", "halo", "lambda")
+"""One of each kind, whose every proof is in the short suite; those of the others take minutes to compile."""
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 
 Layout = Callable[[np.ndarray], np.ndarray]
@@ -38,6 +40,15 @@ class Parity(NamedTuple):
     names: Mapping[str, str] = {}
     layouts: Mapping[str, Layout] = {}
     keywords: Callable[[Any], Mapping[str, Any]] = lambda x: {}
+
+
+@pytest.fixture(
+    scope="session",
+    params=[name if name in OFTEN else pytest.param(name, marks=pytest.mark.full) for name in attention.MECHANISMS],
+)
+def name(request: pytest.FixtureRequest) -> str:
+    """Every mechanism, most of them in the full suite only."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

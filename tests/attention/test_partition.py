@@ -68,9 +68,8 @@ def jitted(module, sharding=None):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", attention.MECHANISMS)
-@pytest.mark.parametrize("sharding", MESHES)
-def test_shared_among_devices_the_numbers_are_the_same(name, sharding, stirred):
+def test_shared_among_devices_the_numbers_are_the_same(name, stirred):
+    """Rows of images on several devices; images on several are in test_usage.py."""
     with jax.enable_x64(True):
         module = attention.create(
             name, **({"param_dtype": np.float64} if hasattr(attention.MECHANISMS[name], "param_dtype") else {})
@@ -78,7 +77,7 @@ def test_shared_among_devices_the_numbers_are_the_same(name, sharding, stirred):
         inputs = {"x": np.random.default_rng(0).standard_normal(SHAPE)}
         variables = jax.jit(lambda key, x: module.init(key, x, train=False))(jax.random.key(0), inputs["x"])
         variables = stirred({name: variables[name] for name in variables if name in ("params", "batch_stats")})
-        alone, shared = (jax.device_get(jitted(module, way)(variables, inputs)) for way in (None, sharding))
+        alone, shared = (jax.device_get(jitted(module, way)(variables, inputs)) for way in (None, "space"))
     for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(shared), strict=True):
         assert one.dtype == np.float64
         # A bias before a normalisation has a gradient of nothing but rounding.
@@ -91,7 +90,6 @@ def test_a_gates_signal_stays_where_it_is():
         assert not activations(attention.create("gate"), sharding, {"signal": coarse})
 
 
-@pytest.mark.parametrize("name", attention.MECHANISMS)
 @pytest.mark.parametrize("sharding", ["space", pytest.param("batch", marks=pytest.mark.full)])
 def test_only_what_must_is_gathered(name, sharding):
     found = gathered(name, sharding)

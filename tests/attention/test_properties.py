@@ -30,14 +30,14 @@ PERMUTE_WITH_PARAMETERS = {
 PERMUTE = {"ge", "simam", "identity"}
 
 
-@pytest.fixture(scope="module", params=tuple(attention.MECHANISMS))
-def made(request, stirred):
+@pytest.fixture(scope="module")
+def made(name, stirred):
     """A mechanism's name, its output as a function of variables and input, and its stirred variables."""
-    module = attention.create(request.param, **OPTIONS.get(request.param, {}))
+    module = attention.create(name, **OPTIONS.get(name, {}))
     variables = jax.jit(lambda key: module.init(key, X, train=False))(jax.random.key(0))
     variables = stirred({name: variables[name] for name in variables if name != "attention"})
     apply = jax.jit(lambda variables, x: module.apply(variables, x, train=False))
-    return request.param, lambda variables, x: np.asarray(apply(variables, x)), variables
+    return name, lambda variables, x: np.asarray(apply(variables, x)), variables
 
 
 def assert_equal(wanted, one, other):

@@ -5,7 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import nnx
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -61,12 +60,10 @@ def train(module, variables, x, axis=None):
     return (y, of_images), (lax.psum(of_params, axis) if axis else of_params, statistics)
 
 
-# One of each kind in the short suite; the others take minutes to compile.
-OFTEN = ("se", "gc", "cbam", "coordinate", "simam", "lka", "non_local", "double", "sk", "mhsa", "halo", "lambda")
-ALL = [name if name in OFTEN else pytest.param(name, marks=pytest.mark.full) for name in attention.MECHANISMS]
+def test_shuffled_maps_are_the_same_wherever_it_is_called():
+    test_same_numbers_wherever_it_is_called("shuffled:cbam")
 
 
-@pytest.mark.parametrize("name", [*ALL, "shuffled:cbam"])
 def test_same_numbers_wherever_it_is_called(name):
     module = attention.create(name)
     variables = filled(module)
