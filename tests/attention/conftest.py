@@ -42,6 +42,14 @@ class Parity(NamedTuple):
     keywords: Callable[[Any], Mapping[str, Any]] = lambda x: {}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Goldens of volumes are for the full suite: each takes seconds to compile."""
+    for item in items:
+        if str(getattr(item, "callspec", None) and item.callspec.params.get("golden")).endswith("_3d"):
+            item.add_marker(pytest.mark.full)
+
+
 @pytest.fixture(
     scope="session",
     params=[name if name in OFTEN else pytest.param(name, marks=pytest.mark.full) for name in attention.MECHANISMS],

@@ -12,7 +12,6 @@ from flax import linen as nn
 from attn_jax import attention
 from attn_jax.errors import UserError
 
-NAMES = tuple(attention.MECHANISMS)
 # Their definition has two axes.
 FLAT = ("fca",)
 # How many maps of which kind each shows.
@@ -113,7 +112,6 @@ def test_keeps_the_shape_and_has_finite_gradients(name, shape):
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
-@pytest.mark.parametrize("name", NAMES)
 def test_evaluation_changes_nothing_and_maps_are_sown_on_request(name):
     module, x = attention.create(name), images(2, 4, 3, 32)
     variables = initialised(module, x)

@@ -227,7 +227,7 @@ def test_strides_are_those_of_the_stages(name):
         assert seen[f"stage{stage}_attention/seen"][0] == 64 // stride
 
 
-@pytest.mark.parametrize("stem", ["imagenet", "small"])
+@pytest.mark.parametrize("stem", ["imagenet", pytest.param("small", marks=pytest.mark.full)])
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [(33, 20, 1), (1, 1, 3), (8, 8, 9, 2)])
 def test_any_size_channels_and_volumes(name, stem, shape):

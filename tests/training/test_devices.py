@@ -52,7 +52,9 @@ def losses(
 WAYS = [("jit", 2), ("jit", 8), ("pmap", 1), ("pmap", 2), ("pmap", 8)]
 
 
-@pytest.mark.parametrize(("parallel", "devices"), WAYS)
+@pytest.mark.parametrize(
+    ("parallel", "devices"), [way if 8 in way else pytest.param(*way, marks=pytest.mark.full) for way in WAYS]
+)
 def test_double_precision_is_equal_over_20_steps(parallel: str, devices: int) -> None:
     with jax.enable_x64(True):
         expected, statistics = losses("float64", "jit", 1)
@@ -79,7 +81,7 @@ def test_statistics_of_a_part_would_be_seen() -> None:
     assert len(set(expected)) == STEPS
 
 
-@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+@pytest.mark.parametrize("parallel", [pytest.param("jit", marks=pytest.mark.full), "pmap"])
 def test_accumulated_parts_are_spread_over_the_devices_alike(parallel: str) -> None:
     with jax.enable_x64(True):
         one, _ = losses("float64", "jit", 1, accumulate=2)
