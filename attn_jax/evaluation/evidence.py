@@ -115,7 +115,7 @@ def on_panel(
     Raises:
         UserError: the panel has no such baseline.
     """
-    baseline = panel.check(settings.baseline or default_baseline([panel]) or panel.models[0])
+    baseline = panel.check(settings.baseline or default_baseline([panel]))
     if references is None:
         references = {model: baseline for model in panel.models if model not in (baseline, *controls)}
     measured = resample(panel, count=settings.replicates, seed=settings.seed)

