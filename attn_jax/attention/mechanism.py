@@ -40,7 +40,7 @@ class Mechanism(nn.Module):
         super().__post_init__()
 
     def look(self, kind: str, map: Float[Array, "B *map"], layout: Layout | None = None) -> Float[Array, "B *map"]:
-        """Sows `map` into the collection `"attention"` and returns it, or what a wrapper puts in its place.
+        """Sows `map` into `"attention"` (not in `init`) and returns it, or what a wrapper puts in its place.
 
         Args:
             kind: `"channel"` [B, C], `"spatial"` [B, *space], `"full"` [B, *space, C], `"token"` [B, K, N, M]
@@ -49,5 +49,7 @@ class Mechanism(nn.Module):
             layout: of a token map, for those who draw it (`attn_jax.explain`); None where its keys have no place in the
                 image.
         """
-        self.sow("attention", kind, map)
+        # What `init` sowed would stay in its variables, and later calls would only add to it.
+        if not self.is_initializing():
+            self.sow("attention", kind, map)
         return map

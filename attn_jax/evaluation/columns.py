@@ -173,6 +173,8 @@ def _two_classes(frame: pd.DataFrame, ids: Sequence[str], positive: str):
     named = _named_positive(frame, positive)
     if all(word.lower() in _BITS for word in words):
         label = np.array([_BITS[word.lower()] for word in words], dtype=np.int64)
+        if _BITS.get(named.lower()) == 0:
+            return 1 - label, ("1", "0"), 1
         named = "" if named.lower() in _BITS else named
         return label, (f"not {named}", named) if named else ("0", "1"), 1
     values = sorted(set(words))

@@ -11,23 +11,20 @@ from attn_jax.evaluation.equivalence import MARGIN, Compared, Equivalence, judge
 from attn_jax.evaluation.intervals import LEVEL, NO_INTERVAL, Interval
 from attn_jax.evaluation.metrics import LOWER_IS_BETTER
 from attn_jax.evaluation.multiplicity import holm
-from attn_jax.evaluation.paired_tests import OVER_SEEDS, Test, mcnemar, permutation, wilcoxon
+from attn_jax.evaluation.paired_tests import OVER_SEEDS, Test, mcnemar, permutations, wilcoxon
 from attn_jax.evaluation.panel import Panel
 from attn_jax.evaluation.power import Needed
 from attn_jax.evaluation.resampled import METHODS, Numbers, paired
 from attn_jax.evaluation.standard_error import StandardError
 
-MOST_PERMUTED = 45
-"""Pairs of models, those of ten, up to which each has its permutation test in metrics other than AUC, which take
-seconds a pair."""
 Measured = Mapping[str, Mapping[str, Numbers]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """First minus second in one metric, over the seeds that both have.
+    """First minus second in one metric, over the seeds that pair them.
 
-    Models without a common seed are compared by their means, each model's seeds by itself: `unpaired`, and `seeds` is
+    Models without such seeds are compared by their means, each model's seeds by itself: `unpaired`, and `seeds` is
     empty. `standardised` is the mean difference over its standard deviation over seeds (Cohen's d of pairs). `error`
     is what interval, `p` and verdict come from: over patients and, where both models have several seeds, over seeds.
     `intervals` are `"patients t"`, seeds as they are, `"seeds and patients t"`, and the same by the paired bootstrap's
@@ -85,7 +82,7 @@ class Pair:
 def effect(numbers: Numbers | None, metric: str, level: float = LEVEL) -> Effect:
     """A difference with its interval and p, by `standard_error`."""
     if numbers is None:
-        return Effect(metric, None, reason="no seed in common, and folds of their own")
+        return Effect(metric, None, reason="no seeds to pair, and folds of their own")
     value, unpaired = numbers.value, len(numbers.sizes) > 1
     seeds = () if unpaired else tuple(numbers.point.tolist())
     if np.isnan(value):
@@ -130,13 +127,12 @@ def against(
 ) -> tuple[Contest, ...]:
     """Each model against its baseline, `references[model]`, in all metrics; tests are of the primary `metric` and of
     decisions, and all these models are one family."""
-    effects, tests = [], []
-    for model, baseline in references.items():
-        of = {name: effect(paired(panel, measured, model, baseline, name), name, level) for name in measured[model]}
-        effects.append(of)
-        tests.append(_tests(panel, model, baseline, metric, of[metric], seed))
-    families = [holm([run[k].p for run in tests]) for k in range(len(tests[0]))] if tests else []
+    effects = [
+        {name: effect(paired(panel, measured, model, baseline, name), name, level) for name in measured[model]}
+        for model, baseline in references.items()
+    ]
     primary = [of[metric] for of in effects]
+    tests, families = _tested(panel, list(references.items()), metric, primary, seed)
     sign = -1 if metric in LOWER_IS_BETTER else 1
     compared = [
         None if of.value is None or of.spread is None else Compared(sign * of.value, of.spread, adjusted)
@@ -148,7 +144,7 @@ def against(
             model,
             baseline,
             effects[row],
-            tuple(tests[row]),
+            tests[row],
             tuple(family[row] for family in families),
             verdict,
             needs(primary[row], margin, alpha),
@@ -172,26 +168,32 @@ def needs(of: Effect, margin: float, alpha: float) -> Needs:
     )
 
 
-def _tests(
-    panel: Panel, first: str, second: str, metric: str, of: Effect, seed: int, *, permuted: bool = True
-) -> list[Test]:
+def _tested(
+    panel: Panel, pairs: Sequence[tuple[str, str]], metric: str, effects: Sequence[Effect], seed: int
+) -> tuple[list[tuple[Test, ...]], list[list[float | None]]]:
+    """The tests of each pair, and of each test Holm's p over the pairs."""
+    swapped = permutations(panel, pairs, metric, seed=seed)
+    tests = [
+        tuple(_tests(panel, *pair, metric, of, test)) for pair, of, test in zip(pairs, effects, swapped, strict=True)
+    ]
+    return tests, [holm([of.p for of in family]) for family in zip(*tests, strict=True)]
+
+
+def _tests(panel: Panel, first: str, second: str, metric: str, of: Effect, swapped: Test) -> list[Test]:
     shared = panel.shared(first, second)
     found = [Test("t", of.p, of.reason)]
     if metric == "auc":
         compared = delong_difference(panel, first, second)
         reason = "" if compared else "for the AUC of two classes with two images of each, judged by all runs"
         found.append(Test("DeLong", compared.p if compared else None, reason))
-    if permuted:
-        found.append(permutation(panel, first, second, metric, seed=seed))
-    else:
-        found.append(Test("permutation", None, f"for {MOST_PERMUTED} pairs at most"))
+    found.append(swapped)
     if shared and panel.first.kind == "single":
         runs = [[panel.runs[model][seed] for seed in shared] for model in (first, second)]
         one, other = (np.concatenate([run.right for run in of]) for of in runs)
         found.append(mcnemar(one, other, np.concatenate([run.seen(panel.cluster) for run in runs[0]])))
     else:
-        found.append(Test("McNemar", None, "for one decision an image" if shared else "no seed in common"))
-    found.append(wilcoxon(np.array(of.seeds)) if of.seeds else Test(OVER_SEEDS, None, "no seed in common"))
+        found.append(Test("McNemar", None, "for one decision an image" if shared else "no seeds to pair"))
+    found.append(wilcoxon(np.array(of.seeds)) if of.seeds else Test(OVER_SEEDS, None, "no seeds to pair"))
     return found
 
 
@@ -213,11 +215,9 @@ def all_pairs(
     """Each of `models` less each later one; all these pairs are one family."""
     pairs = list(itertools.combinations(models, 2))
     effects = [effect(paired(panel, measured, *pair, metric), metric, level) for pair in pairs]
-    permuted = metric == "auc" or len(pairs) <= MOST_PERMUTED
-    tests = [_tests(panel, *pair, metric, of, seed, permuted=permuted) for pair, of in zip(pairs, effects, strict=True)]
-    families = [holm([run[k].p for run in tests]) for k in range(len(tests[0]))] if tests else []
+    tests, families = _tested(panel, pairs, metric, effects, seed)
     return tuple(
-        Pair(*pair, effects[row], tuple(tests[row]), tuple(family[row] for family in families))
+        Pair(*pair, effects[row], tests[row], tuple(family[row] for family in families))
         for row, pair in enumerate(pairs)
     )
 

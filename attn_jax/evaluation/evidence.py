@@ -160,8 +160,12 @@ def on_panel(
 def default_baseline(of: Sequence[Panel]) -> str:
     """Among the models that all data sets have that without attention, where one is called so, or else the first; ""
     where they have none in common."""
-    common = [model for model in of[0].models if all(model in panel.runs for panel in of)]
-    return "none" if "none" in common else next(iter(common), "")
+    return first_baseline([model for model in of[0].models if all(model in panel.runs for panel in of)])
+
+
+def first_baseline(models: Sequence[str]) -> str:
+    """The one without attention, where it is called so, or else the first; "" without any."""
+    return "none" if "none" in models else next(iter(models), "")
 
 
 def ranked(models: Mapping[str, Model], metric: str) -> list[str]:

@@ -13,17 +13,16 @@ class Exchange:
 
     Args:
         cluster: the patient of each image, from 0.
-        label: its class; None keeps no labels.
+        label: its class.
         group: its group, from 0.
     """
 
     def __init__(
         self,
         cluster: Int[np.ndarray, "images"],
-        label: Int[np.ndarray, "images"] | None,
+        label: Int[np.ndarray, "images"],
         group: Int[np.ndarray, "images"],
     ) -> None:
-        label = np.zeros(len(cluster), np.int64) if label is None else label
         count, labels = int(cluster.max()) + 1, int(label.max()) + 1
         self.cluster, self.group = cluster, group
         held = np.zeros((count, labels), np.int64)

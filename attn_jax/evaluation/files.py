@@ -3,15 +3,18 @@
 import csv
 import os
 import pathlib
+import re
 
 import pandas as pd
 import pyarrow.parquet
 
 from attn_jax.errors import UserError
 
+_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+
 
 def read_frame(path: pathlib.Path) -> pd.DataFrame:
-    """The columns of a `.csv`, `.parquet` or `.pq` file; those of a CSV hold strings exactly as written.
+    """The columns of a `.csv`, `.parquet` or `.pq` file, but for row numbers; those of a CSV hold strings as written.
 
     Raises:
         UserError: no such file, another format, a broken or empty file, a row of another length than the header.
@@ -21,7 +24,7 @@ def read_frame(path: pathlib.Path) -> pd.DataFrame:
         raise UserError(f"{path}: no such file")
     try:
         if kind == "parquet":
-            return pyarrow.parquet.read_table(path).to_pandas(ignore_metadata=True)
+            return _without_index(pyarrow.parquet.read_table(path).to_pandas(ignore_metadata=True))
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = [line for line in csv.reader(file, strict=True) if line]
     except (ValueError, OSError, csv.Error) as error:
@@ -32,7 +35,12 @@ def read_frame(path: pathlib.Path) -> pd.DataFrame:
     for number, line in enumerate(rows, start=1):
         if len(line) != len(header):
             raise UserError(f"{path}: row {number} has {len(line)} values, but the header names {len(header)} columns")
-    return pd.DataFrame(rows, columns=header, dtype=str)
+    return _without_index(pd.DataFrame(rows, columns=header, dtype=str))
+
+
+def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without the columns in which pandas stores row numbers: they are no groups of images."""
+    return frame.loc[:, [_INDEX.fullmatch(str(name)) is None for name in frame.columns]]
 
 
 def write_frame(path: pathlib.Path, frame: pd.DataFrame) -> None:

@@ -1,6 +1,6 @@
 """Tests of two models on the same images: permutation, McNemar with patients, and Wilcoxon over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,9 @@ FEWEST_SEEDS = 6
 
 OF_THESE_NETWORKS = ("DeLong", "permutation", "McNemar")
 OVER_SEEDS = "Wilcoxon over seeds"
+PERMUTATION = "permutation"
+LEAST_SWAPS, MOST_PERMUTED = 1000, 10
+UNDEFINED = "the metric is undefined"
 
 
 class Test(NamedTuple):
@@ -35,50 +38,85 @@ class Test(NamedTuple):
         return "trained again, these patients" if self.name == OVER_SEEDS else "trained again, other patients"
 
 
-def permutation(panel: Panel, first: str, second: str, metric: str, *, count: int = 1000, seed: int = 0) -> Test:
+def permutation(panel: Panel, first: str, second: str, metric: str, *, count: int = LEAST_SWAPS, seed: int = 0) -> Test:
     """Swaps the two models' outputs patient by patient; p counts the swaps with at least the observed difference.
 
     A patient's images change sides together, in all shared seeds alike; (1 + hits) / (1 + count) (Phipson and Smyth
     2010, arXiv 1603.05766). For AUC and average precision the models swap ranks, which their scores, on scales of their
     own, share (Bandos et al. 2005, doi 10.1002/sim.2149). Of more than two classes or findings only AUC has one.
     """
-    shared = panel.shared(first, second)
-    name = "permutation"
-    if not panel.first.binary and metric != "auc":
-        return Test(name, None, "for two classes, of more for AUC only")
-    if not shared:
-        return Test(name, None, "no seed in common")
+    return _permutations(panel, [(first, second)], metric, count, seed)[0]
+
+
+def permutations(panel: Panel, pairs: Sequence[tuple[str, str]], metric: str, *, seed: int = 0) -> list[Test]:
+    """`permutation` of each pair of a family that Holm's adjustment is over, with as many swaps as leave its smallest
+    adjusted p below 0.01; in metrics other than AUC, which take seconds a pair, of ten pairs at most."""
+    if metric != "auc" and len(pairs) > MOST_PERMUTED:
+        return [Test(PERMUTATION, None, f"for {MOST_PERMUTED} pairs at most")] * len(pairs)
+    return _permutations(panel, pairs, metric, max(LEAST_SWAPS, 100 * len(pairs)), seed)
+
+
+def _permutations(panel: Panel, pairs: Sequence[tuple[str, str]], metric: str, count: int, seed: int) -> list[Test]:
+    reasons = [_unpermuted(panel, *pair, metric) for pair in pairs]
+    asked = [pair for pair, reason in zip(pairs, reasons, strict=True) if not reason]
+    if not asked:
+        return [Test(PERMUTATION, None, reason) for reason in reasons]
     patients = int(panel.cluster.max()) + 1
-    sides = np.random.default_rng(seed).integers(0, 2, size=(count, patients)).astype(np.float64)
-    sides = np.concatenate([np.ones((1, patients)), sides])
-    difference = np.zeros(len(sides))
-    for run in shared:
-        runs = (panel.runs[first][run], panel.runs[second][run])
-        difference += (_areas if metric == "auc" else _others)(panel, runs, sides, metric) / len(shared)
-    observed = difference[0]
-    if np.isnan(observed):
-        return Test(name, None, "the metric is undefined")
-    hits = int((np.abs(difference[1:]) >= abs(observed) - 1e-12).sum())
-    return Test(name, (1 + hits) / (1 + count))
+    changed = _areas(panel, asked, patients) if metric == "auc" else _others(panel, asked, metric)
+    observed = changed(np.ones((1, patients)))[0]
+    rng = np.random.default_rng(seed)
+    hits = np.zeros(len(asked), dtype=np.int64)
+    # So many at a time as a processor's caches hold.
+    step = max(1, (1 << 20) // patients)
+    for start in range(0, count, step):
+        sides = rng.integers(0, 2, size=(min(step, count - start), patients)).astype(np.float64)
+        hits += (np.abs(changed(sides)) >= np.abs(observed) - 1e-12).sum(axis=0)
+    p = iter([None if np.isnan(o) else (1 + int(h)) / (1 + count) for o, h in zip(observed, hits, strict=True)])
+    return [
+        Test(PERMUTATION, None, reason) if reason else Test(PERMUTATION, of := next(p), "" if of else UNDEFINED)
+        for reason in reasons
+    ]
 
 
-def _areas(panel: Panel, runs: tuple[Run, Run], sides: np.ndarray, metric: str) -> Float[np.ndarray, "swaps"]:
-    """The difference of AUC on each of the sides, at once.
+def _unpermuted(panel: Panel, first: str, second: str, metric: str) -> str:
+    """Why two models have no permutation test; empty where they have."""
+    if not panel.first.binary and metric != "auc":
+        return "for two classes, of more for AUC only"
+    return "" if panel.shared(first, second) else "no seeds to pair"
+
+
+Changed = Callable[[Float[np.ndarray, "swaps patients"]], Float[np.ndarray, "swaps pairs"]]
+"""The differences of pairs, where a patient's side is 1 for the models as they are and 0 for swapped ones."""
+
+
+def _areas(panel: Panel, pairs: Sequence[tuple[str, str]], patients: int) -> Changed:
+    """The differences of AUC.
 
     An AUC is a mean over pairs of a positive and a negative image of what either's side makes of it. In the difference
     of both models what both images make together cancels, so that it is a sum over images, each with its side's sign.
-    Of several classes or findings it is the mean over these.
+    Of several classes or findings it is the mean over these, and so it is of the seeds.
     """
-    test, cluster = runs[0].test, runs[0].seen(panel.cluster)
-    one, other = (run.test.outcomes() for run in runs)
+    shares = np.zeros((patients, len(pairs)))
+    for column, (first, second) in enumerate(pairs):
+        of_runs = [
+            _shares(panel, panel.runs[first][run], panel.runs[second][run]) for run in panel.shared(first, second)
+        ]
+        shares[:, column] = np.mean(of_runs, axis=0)
+    return lambda sides: (2 * sides - 1) @ shares
+
+
+def _shares(panel: Panel, first: Run, second: Run) -> Float[np.ndarray, "patients"]:
+    """What each patient adds to the first run's AUC less the second's; NaN where that is undefined."""
+    test, cluster, patients = first.test, first.seen(panel.cluster), int(panel.cluster.max()) + 1
+    one, other = (run.test.outcomes() for run in (first, second))
     shares = []
     for name, (truth, score) in one.items():
         if test.kind == "multilabel" and (truth.all() or not truth.any()):
             continue
         known = ~np.isnan(test.label[:, test.classes.index(name)]) if test.kind == "multilabel" else slice(None)
         share = _share_of_area(truth, np.stack([stats.rankdata(of) for of in (score, other[name][1])]))
-        shares.append(np.bincount(cluster[known], weights=share, minlength=sides.shape[1]))
-    return (2 * sides - 1) @ np.mean(shares, axis=0) if shares else np.full(len(sides), np.nan)
+        shares.append(np.bincount(cluster[known], weights=share, minlength=patients))
+    return np.mean(shares, axis=0) if shares else np.full(patients, np.nan)
 
 
 def _share_of_area(
@@ -95,15 +133,27 @@ def _share_of_area(
     return share
 
 
-def _others(panel: Panel, runs: tuple[Run, Run], sides: np.ndarray, metric: str) -> Float[np.ndarray, "swaps"]:
-    """The difference of any metric, side by side."""
-    question = _together([of.test for of in runs], [of.test.decisions(of.thresholds) for of in runs], metric)
-    step = max(1, (1 << 18) // len(panel.cluster))
+def _others(panel: Panel, pairs: Sequence[tuple[str, str]], metric: str) -> Changed:
+    """The differences of any metric, side by side."""
+
+    def changed(sides: np.ndarray) -> np.ndarray:
+        return np.stack([_differences(panel, *pair, sides, metric) for pair in pairs], axis=1)
+
+    return changed
+
+
+def _differences(panel: Panel, first: str, second: str, sides: np.ndarray, metric: str) -> Float[np.ndarray, "swaps"]:
+    """The mean over shared seeds of the first model's metric less the second's."""
     difference = np.zeros(len(sides))
-    for start in range(0, len(sides), step):
-        own = runs[0].seen(sides[start : start + step, panel.cluster])
-        ways = [question(np.concatenate(pair, axis=1))[metric] for pair in ((own, 1 - own), (1 - own, own))]
-        difference[start : start + step] = ways[0] - ways[1]
+    shared = panel.shared(first, second)
+    step = max(1, (1 << 18) // len(panel.cluster))
+    for seed in shared:
+        runs = (panel.runs[first][seed], panel.runs[second][seed])
+        question = _together([of.test for of in runs], [of.test.decisions(of.thresholds) for of in runs], metric)
+        for start in range(0, len(sides), step):
+            own = runs[0].seen(sides[start : start + step, panel.cluster])
+            ways = [question(np.concatenate(pair, axis=1))[metric] for pair in ((own, 1 - own), (1 - own, own))]
+            difference[start : start + step] += (ways[0] - ways[1]) / len(shared)
     return difference
 
 

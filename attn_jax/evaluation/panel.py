@@ -70,8 +70,10 @@ class Panel:
         return next(iter(next(iter(self.runs.values())).values())).test
 
     def shared(self, first: str, second: str) -> tuple[str, ...]:
-        """The seeds that both models have."""
-        return tuple(seed for seed in self.runs[first] if seed in self.runs[second])
+        """The seeds that pair them: those that both models have, but for a single one where each has several, which
+        would leave out all others for a name that may be the same by chance."""
+        both = tuple(seed for seed in self.runs[first] if seed in self.runs[second])
+        return () if len(both) == 1 < min(len(self.runs[first]), len(self.runs[second])) else both
 
     @property
     def positives(self) -> int | None:

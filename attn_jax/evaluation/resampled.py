@@ -166,12 +166,13 @@ def seeds(panel: Panel, model: str) -> dict[str, tuple[str, ...]]:
 def paired(
     panel: Panel, found: Mapping[str, Mapping[str, Numbers]], first: str, second: str, metric: str
 ) -> Numbers | None:
-    """First minus second over the seeds that both have, or where they share none the difference of their means.
+    """First minus second over the seeds that pair them (`Panel.shared`), or without any the difference of their means.
 
-    Folds must be the same in both; None where models share no seed and were judged on parts of the images.
+    Folds must be the same in both; None where no seeds pair models that were judged on parts of the images.
     """
     one, two = (seeds(panel, model) for model in (first, second))
-    shared = tuple(seed for seed, folds in one.items() if set(two.get(seed, ())) == set(folds))
+    pairing = set(panel.shared(first, second))
+    shared = tuple(seed for seed, folds in one.items() if pairing >= set(folds) == set(two.get(seed, ())))
     if shared:
         return found[first][metric].of(shared).minus(found[second][metric].of(shared))
     if any(run.rows is not None for model in (first, second) for run in panel.runs[model].values()):

@@ -45,7 +45,8 @@ def other_seeds(found: OnDataset, metric: str) -> Iterator[str]:
         first, second = (len(found.models[name].seeds) for name in (contest.first, contest.second))
         who = f"{contest.first} and {contest.second} share"
         if effect.unpaired:
-            yield f"{who} no seed: compared by the means over {first} and {second}."
+            both = {*found.models[contest.first].seeds} & {*found.models[contest.second].seeds}
+            yield f"{who} {'1 seed only' if both else 'no seed'}: compared by the means over {first} and {second}."
         elif effect.value is not None and len(effect.seeds) < max(first, second):
             common = f"{len(effect.seeds)} {'seed' if len(effect.seeds) == 1 else 'seeds'}"
             yield f"{who} {common} of {first} and {second}: compared on these alone, not by their means."

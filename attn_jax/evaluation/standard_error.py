@@ -57,9 +57,10 @@ class StandardError(NamedTuple):
         """The chance of an estimate / error above `statistic`: the inverse of `critical`."""
         size = abs(statistic)
         own = [float(special.stdtr(part.df, -size)) for part in self.parts if part.variance > 0]
-        low, high = min(own), max(own)
-        if high - low > 1e-12 * high:
-            low = float(brentq(lambda tail: self.critical(tail) - size, low, high, xtol=1e-300, rtol=1e-12))
+        low, high = (max(tail, _LEAST_TAIL) for tail in (min(own), max(own)))
+        if high - low > 1e-12 * high and self.critical(low) > size:
+            # Between them may lie a hundred powers of ten.
+            low = float(np.exp(brentq(lambda log: self.critical(np.exp(log)) - size, np.log(low), np.log(high))))
         return low if statistic >= 0 else 1 - low
 
     def p(self, value: float) -> float | None:
@@ -97,6 +98,8 @@ class StandardError(NamedTuple):
 
 
 _NONE = 1e-12
+_LEAST_TAIL = 1e-150
+"""Smaller ones are not told apart: SciPy's quantiles of t go wrong far beyond it."""
 
 
 def over_patients(drawn: Float[np.ndarray, "seeds replicates"], sizes: tuple[int, ...], patients: int) -> Part | None:

@@ -25,8 +25,8 @@ class Subgroup(NamedTuple):
     """The mean over seeds on one part of the images (None where it is undefined), and its interval over patients, by t
     on the logit scale.
 
-    `fewest` is how many patients have an image of the rarest label; with fewer than `FEWEST_OF_A_KIND` the interval is
-    too narrow, and `caution` says so.
+    `fewest` is how many patients have an image of the rarest label (of findings, the rarer answer to one); with fewer
+    than `FEWEST_OF_A_KIND` the interval is too narrow, and `caution` says so.
     """
 
     name: str
@@ -120,11 +120,21 @@ def _values(panel: Panel, column: str) -> np.ndarray:
 
 
 def _fewest(panel: Panel, rows: Bool[np.ndarray, "images"]) -> int:
-    """Patients with an image of the label that the fewest have; of findings, all patients."""
-    if panel.first.kind != "single":
-        return len(np.unique(panel.cluster[rows]))
-    labels = range(len(panel.first.classes))
-    return min(len(np.unique(panel.cluster[rows & (panel.label == label)])) for label in labels)
+    """Patients with an image of the label that the fewest have; of findings, of the rarer of either answer to any that
+    all images together have both of."""
+    if panel.first.kind == "single":
+        kinds = [panel.label == label for label in range(len(panel.first.classes))]
+    else:
+        answers = [(of == 1, of == 0) for of in panel.label.T]
+        kinds = [answer for both in answers if all(answer.any() for answer in both) for answer in both]
+    return min((len(np.unique(panel.cluster[rows & kind])) for kind in kinds), default=0)
+
+
+def _kinds(panel: Panel) -> Int[np.ndarray, "images"]:
+    """The label of each image; of findings which others it has all answers in common with."""
+    if panel.first.kind == "single":
+        return panel.label
+    return np.unique(np.nan_to_num(panel.label, nan=-1), axis=0, return_inverse=True)[1]
 
 
 def _judged(
@@ -137,7 +147,7 @@ def _judged(
     for run in panel.runs[model].values():
         own = run.seen(rows)
         at = inside[run.seen(np.arange(len(rows)))[own]]
-        judged = _metric(run, own, metric)
+        judged = _of_rows(run, own, metric)
         points.append(float(judged(np.ones((1, int(own.sum()))))[metric][0]))
         weights = replicates.draws(np.random.default_rng(seed), cluster, count)
         drawn.append(replicates.judge(judged, ((s, of[:, at]) for s, of in weights), count)[metric])
@@ -149,7 +159,25 @@ def _judged(
     return point, StandardError((), part, lost).within(point, LIMITS.get(metric, (0.0, 1.0)), level)
 
 
-def _metric(run: Run, rows: Bool[np.ndarray, "judged"], metric: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+Judge = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+def _of_rows(run: Run, rows: Bool[np.ndarray, "judged"], metric: str) -> Judge:
+    """One metric of some images under weights of these; of findings the mean over those that all images define, so that
+    no group has a mean over others."""
+    if run.test.kind == "single":
+        return _metric(run, rows, metric)
+    judged, at = _metric(run, np.ones(len(rows), bool), metric), np.flatnonzero(rows)
+
+    def widened(weights: np.ndarray) -> dict[str, np.ndarray]:
+        whole = np.zeros((len(weights), len(rows)))
+        whole[:, at] = weights
+        return judged(whole)
+
+    return widened
+
+
+def _metric(run: Run, rows: Bool[np.ndarray, "judged"], metric: str) -> Judge:
     """One metric of some images under weights; of two classes the ranking alone where no more is asked."""
     test = run.test.rows(rows)
     if metric in RANKING and test.binary:
@@ -162,7 +190,7 @@ def _permuted(
 ) -> float:
     """The share of permutations with a gap as large, the data's own among them; 999, or 99 where ten of these have."""
     rng = np.random.default_rng(seed)
-    shuffle = exchange.Exchange(panel.cluster, panel.label if panel.first.kind == "single" else None, group)
+    shuffle = exchange.Exchange(panel.cluster, _kinds(panel), group)
     runs = list(panel.runs[model].values())
     judges = [_metric(run, np.ones(len(run.test), bool), metric) for run in runs]
 

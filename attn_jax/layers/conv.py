@@ -80,8 +80,9 @@ product.defvjp(_product_forward, _product_backward)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _convolve(geometry: Geometry, x: Array, kernel: Array) -> Array:
     ways = {"cpu": geometry.fast_convolve(x, kernel)}
-    if geometry.folds(x, kernel):
-        ways["tpu"] = geometry.convolve_folded
+    axis = geometry.folded(x, kernel)
+    if axis is not None:
+        ways["tpu"] = functools.partial(geometry.convolve_folded, axis)
     return _on_platform(ways, geometry.convolve, x, kernel)
 
 
@@ -93,8 +94,10 @@ def _backward(geometry: Geometry, saved: tuple[Array, Array], dy: Array) -> tupl
     x, kernel = saved
     to_x = {"cpu": geometry.fast_input_gradient(x, kernel)}
     to_kernel = {"cpu": geometry.fast_kernel_gradient(kernel)}
-    if geometry.folds(x, kernel):
-        to_x["tpu"], to_kernel["tpu"] = geometry.input_gradient_folded, geometry.kernel_gradient_folded
+    axis = geometry.folded(x, kernel)
+    if axis is not None:
+        to_x["tpu"] = functools.partial(geometry.input_gradient_folded, axis)
+        to_kernel["tpu"] = functools.partial(geometry.kernel_gradient_folded, axis)
     dx = _on_platform(to_x, geometry.input_gradient, x, kernel, dy)
     return dx, _on_platform(to_kernel, geometry.kernel_gradient, x, kernel, dy)
 

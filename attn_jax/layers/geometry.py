@@ -22,8 +22,10 @@ from attn_jax.layers.devices import one_device
 
 CHUNK_BYTES = 4 * 2**20
 """Patches made at a time: what stays in a CPU's cache."""
+FOLDED_CHANNELS = 4
+"""Inputs times outputs of a convolution that a TPU takes better folded; four times as many of a large window."""
 FOLDED_ELEMENTS = 2**17
-"""The largest matrix that stands for an element of the outer window: two channels to one on 256 positions."""
+"""The largest matrix that stands for an element of the other axes' window: two channels to one on 256 positions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,15 +62,19 @@ class Geometry:
         plain = self._thin(kernel) or not self.few_elements()
         return self.kernel_gradient if plain else self.kernel_gradient_patches
 
-    def folds(self, x: Array, kernel: Array) -> bool:
-        """Whether a TPU takes the convolution better with its last axis folded into the channels, the window's part
-        along that axis becoming a band of a matrix.
+    def folded(self, x: Array, kernel: Array) -> int | None:
+        """The spatial axis that a TPU takes better folded into the channels, the window's part along it becoming a band
+        of a matrix; none where it takes the convolution better as it is.
 
         Where few channels meet, its compiler (libtpu 0.0.42) reads the map anew for each element of the window, and
-        its own kernel's gradient (2 to 1 channels on 56 x 56, batch 128) does not come to an end within minutes.
+        its own kernel's gradient (2 to 1 channels on 56 x 56, batch 128) does not come to an end within minutes. The
+        last axis that is short enough, since the first is the one that devices share.
         """
-        small = math.prod(kernel.shape[-2:]) * x.shape[-2] * self._out(x.shape)[-1] <= FOLDED_ELEMENTS
-        return math.prod(kernel.shape[-2:]) <= 4 and len(self.window) > 1 and small
+        most = FOLDED_CHANNELS * (4 if math.prod(self.window) > 25 else 1)
+        if math.prod(kernel.shape[-2:]) > most or len(self.window) == 1:
+            return None
+        sizes = (math.prod(kernel.shape[-2:]) * n * m for n, m in zip(x.shape[1:-1], self._out(x.shape), strict=True))
+        return max((axis for axis, size in enumerate(sizes) if size <= FOLDED_ELEMENTS), default=None)
 
     def few_elements(self) -> bool:
         """Whether a program may have a piece for each element of the window: 7 x 7 x 7 take a minute to compile."""
@@ -138,30 +144,44 @@ class Geometry:
         return dataclasses.replace(self, padding=tuple(pads)).convolve_planes(dy, turned)
 
     def convolve_folded(
-        self, x: Float[Array, "B *space C"], kernel: Float[Array, "*window C F"]
+        self, axis: int, x: Float[Array, "B *space C"], kernel: Float[Array, "*window C F"]
     ) -> Float[Array, "B *out F"]:
-        """The convolution, with the last axis folded into the channels."""
-        n, m = x.shape[-2], self._out(x.shape)[-1]
-        low, dilation = self.padding[-1][0], self.dilation[-1]
-        element = np.arange(n)[:, None] + low - np.arange(m) * self.strides[-1]
-        band = element == (np.arange(self.window[-1]) * dilation)[:, None, None]
-        matrix = jnp.einsum("...kcf,knm->...ncmf", kernel, band.astype(kernel.dtype))
-        matrix = matrix.reshape(*kernel.shape[:-3], n * kernel.shape[-2], m * kernel.shape[-1])
-        outer = Geometry(self.window[:-1], self.strides[:-1], self.padding[:-1], self.dilation[:-1])
+        """The convolution, with one spatial axis folded into the channels."""
+        n, m = x.shape[axis + 1], self._out(x.shape)[axis]
+        element = np.arange(n)[:, None] + self.padding[axis][0] - np.arange(m) * self.strides[axis]
+        band = element == (np.arange(self.window[axis]) * self.dilation[axis])[:, None, None]
+        matrix = jnp.einsum("k...cf,knm->...ncmf", jnp.moveaxis(kernel, axis, 0), band.astype(kernel.dtype))
+        matrix = matrix.reshape(*matrix.shape[:-4], n * kernel.shape[-2], m * kernel.shape[-1])
+        others = [other for other in range(len(self.window)) if other != axis]
+        outer = Geometry(
+            tuple(self.window[other] for other in others),
+            tuple(self.strides[other] for other in others),
+            tuple(self.padding[other] for other in others),
+            tuple(self.dilation[other] for other in others),
+        )
+        x = jnp.moveaxis(x, axis + 1, -2)
         y = outer.convolve(x.reshape(*x.shape[:-2], -1), matrix)
-        return y.reshape(*y.shape[:-1], m, -1)
+        return jnp.moveaxis(y.reshape(*y.shape[:-1], m, -1), -2, axis + 1)
 
     def input_gradient_folded(
-        self, x: Float[Array, "B *space C"], kernel: Float[Array, "*window C F"], dy: Float[Array, "B *out F"]
+        self,
+        axis: int,
+        x: Float[Array, "B *space C"],
+        kernel: Float[Array, "*window C F"],
+        dy: Float[Array, "B *out F"],
     ) -> Float[Array, "B *space C"]:
-        """What `dy` means for `x`, with the last axis folded into the channels."""
-        return jax.linear_transpose(lambda x: self.convolve_folded(x, kernel), x)(dy)[0]
+        """What `dy` means for `x`, with one spatial axis folded into the channels."""
+        return jax.linear_transpose(lambda x: self.convolve_folded(axis, x, kernel), x)(dy)[0]
 
     def kernel_gradient_folded(
-        self, x: Float[Array, "B *space C"], kernel: Float[Array, "*window C F"], dy: Float[Array, "B *out F"]
+        self,
+        axis: int,
+        x: Float[Array, "B *space C"],
+        kernel: Float[Array, "*window C F"],
+        dy: Float[Array, "B *out F"],
     ) -> Float[Array, "*window C F"]:
-        """What `dy` means for `kernel`, with the last axis folded into the channels."""
-        return jax.linear_transpose(lambda kernel: self.convolve_folded(x, kernel), kernel)(dy)[0]
+        """What `dy` means for `kernel`, with one spatial axis folded into the channels."""
+        return jax.linear_transpose(lambda kernel: self.convolve_folded(axis, x, kernel), kernel)(dy)[0]
 
     def shifted_products(
         self, x: Float[Array, "B *space C"], kernel: Float[Array, "*window 1 C"]

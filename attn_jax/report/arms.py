@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from attn_jax.attention import MECHANISMS, SHUFFLED
+from attn_jax.evaluation.evidence import first_baseline
 from attn_jax.evaluation.metrics import LOWER_IS_BETTER
 from attn_jax.evaluation.records import Result
 from attn_jax.report.contents import REPEATS, Contents
@@ -163,7 +164,8 @@ def comparisons(contents: Contents) -> list[Comparison]:
         groups = part.groupby(["attention", *(part[name].map(str) for name in axes)], sort=False)
         arms = tuple(_arm(contents, list(axes), cells, called) for _, cells in groups)
         simulated = contents.simulated(dataset, tested_on)
-        found.append(Comparison(dataset, tested_on, contents.primary, contents.baseline, axes, arms, simulated))
+        baseline = contents.baseline or first_baseline([arm.attention for arm in arms])
+        found.append(Comparison(dataset, tested_on, contents.primary, baseline, axes, arms, simulated))
     return sorted(found, key=lambda c: c.tested_on != "")
 
 

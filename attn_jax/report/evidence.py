@@ -38,26 +38,33 @@ class Judged:
     @property
     def interval_words(self) -> str:
         """What the models' intervals are over, in words."""
-        return self._interval_words(any(len(model.seeds) > 1 for model in self.found.models.values()))
+        seeds = [len(model.seeds) > 1 for model in self.found.models.values()]
+        return f"{100 * self.settings.level:g} % intervals over {self._units(seeds)}"
 
     @property
     def difference_words(self) -> str:
         """What the intervals of differences to the baseline are over, in words."""
-        return self._interval_words(self.over_seeds)
+        return f"{100 * self.settings.level:g} % intervals over {self.difference_units}"
 
     @functools.cached_property
-    def over_seeds(self) -> bool:
-        """Whether any difference's standard error counts how far seeds spread: both models share several."""
+    def difference_units(self) -> str:
+        """What differences to the baseline may vary by: over seeds where both models share several, and patients."""
         spreads = [contest.effects[self.settings.metric].spread for contest in self.found.contests]
-        return any(spread is not None and spread.seeds for spread in spreads)
+        return self._units([bool(spread.seeds) for spread in spreads if spread is not None])
 
     @property
     def who(self) -> str:
         """What was drawn."""
         return "patients" if self.panel.patients is not None else "images"
 
-    def _interval_words(self, seeds: bool) -> str:
-        return f"{100 * self.settings.level:g} % intervals over {'seeds and ' if seeds else ''}{self.who}"
+    def _units(self, seeds: Sequence[bool]) -> str:
+        if not any(seeds):
+            return self.who
+        return (
+            f"seeds and {self.who}"
+            if all(seeds)
+            else f"{self.who}, and of {sum(seeds)} of {len(seeds)} also over seeds"
+        )
 
     def interval_hint(self, names: Iterable[str]) -> str:
         """For a column's heading: `names` are those of `shown.of_value` or `shown.of_difference`."""
@@ -91,7 +98,7 @@ def gather(contents: Contents, comparisons: Sequence[Comparison]) -> Evidence:
         if judged is not None:
             of[comparison.dataset, comparison.tested_on] = judged
     own = [judged.found for (_, tested_on), judged in of.items() if not tested_on]
-    settings = Settings(metric=contents.primary, margin=contents.margin)
+    settings = Settings(contents.baseline, contents.primary, contents.margin)
     return Evidence(of, across(own, settings), settings)
 
 

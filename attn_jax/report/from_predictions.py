@@ -41,8 +41,9 @@ def contents(
     rows, predictions, summaries = [], {}, {}
     results: dict[str, Result] = {}
     found = panels(sources, common=common)
+    unnamed = _unused(UNNAMED, {panel.dataset for panel in found})
     for panel in found:
-        dataset = panel.dataset or UNNAMED
+        dataset = panel.dataset or unnamed
         if baseline:
             panel.check(baseline)
         summaries[dataset] = _summary(panel, [source for source, of in sources if of.dataset == panel.dataset])
@@ -52,7 +53,6 @@ def contents(
                 predictions[key] = concatenate([run.validation, run.test]) if len(run.validation) else run.test
                 results[key] = evaluate(predictions[key])
                 rows.append(_row(key, dataset, model, seed))
-    models = list(dict.fromkeys(str(row["attention"]) for row in rows))
     return Contents(
         title=title or "Predictions judged",
         cells=pd.DataFrame(rows),
@@ -60,7 +60,7 @@ def contents(
         predictions=predictions,
         history=pd.DataFrame({"key": [], "step": [], "epoch": []}),
         datasets=summaries,
-        baseline=baseline or default_baseline(found) or models[0],
+        baseline=baseline or default_baseline(found),
         primary=metric,
         margin=margin,
         verbatim=True,

@@ -108,8 +108,8 @@ def _claims(comparison: Comparison) -> list[str]:
 
 
 def alternatives(comparisons: Sequence[Comparison]) -> str:
-    """A warning where the best was picked among many: the highest of several means is high by chance too."""
-    most = max((len(c.arms) for c in comparisons), default=0)
+    """A warning where the best was picked among many: the best of several means is so by chance too."""
+    most = max((sum(not arm.control for arm in c.arms) for c in comparisons), default=0)
     if most < 3:
         return ""
-    return f"The highest of {most} means is partly high by chance; it was picked after looking."
+    return f"The best of {most} means is so partly by chance; it was picked after looking."

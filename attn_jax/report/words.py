@@ -8,8 +8,8 @@ from attn_jax.report.evidence import Judged
 from attn_jax.report.numbers import count, fixed, metric_title, p_value, plural, signed
 
 VERDICTS = {
-    "better": "better than its baseline",
-    "worse": "worse than its baseline",
+    "better": "better than its baseline, by more or less than that",
+    "worse": "worse than its baseline, by more or less than that",
     "equivalent": "equivalent to it",
     "non-inferior": "not inferior to it",
     "inconclusive": "inconclusive",
@@ -46,14 +46,19 @@ def _effects(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
     if not found:
         smallest = f", smallest p {p_value(min(adjusted))} after Holm's adjustment"
         nobody = f"None of {plural(len(contests), 'arm')} is" if len(contests) > 1 else f"{contests[0].first} is not"
-        yield f"{nobody} told from {baseline} by the t test over {_who(judged)}: {span}{smallest}."
+        yield f"{nobody} told from {baseline} by the t test over {judged.difference_units}: {span}{smallest}."
         return
     named = [f"{of.first} {signed(of.effects[metric].value)}{_ends(judged, of)}" for of in found[:MOST_NAMED]]
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     yield (
-        f"{plural(len(found), 'arm differs', 'arms differ')} in {title} from {baseline} after Holm's adjustment over"
-        f" {plural(len(adjusted), 'comparison')}: {', '.join(named)}{more}."
+        f"{plural(len(found), 'arm differs', 'arms differ')} in {title} from {baseline} by the t test over"
+        f" {judged.difference_units}, after Holm's adjustment over {plural(len(adjusted), 'comparison')}:"
+        f" {', '.join(named)}{more}."
     )
+    others = [v for of in contests if of not in found and (v := of.effects[metric].value) is not None]
+    if others:
+        span = signed(others[0]) if len(others) == 1 else f"{signed(min(others))} to {signed(max(others))}"
+        yield f"Not told from it: {plural(len(others), 'arm')}, with {span}."
 
 
 def _baseline(judged: Judged, contests: Sequence[Contest]) -> str:
@@ -71,10 +76,6 @@ def _ends(judged: Judged, contest: Contest) -> str:
         if interval
         else ""
     )
-
-
-def _who(judged: Judged) -> str:
-    return f"seeds and {judged.who}" if judged.over_seeds else judged.who
 
 
 def _verdicts(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
@@ -109,9 +110,11 @@ def _reach(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
         more = "with these seeds no number is enough"
     if enough and len(enough) < len(needed):
         more += f", and for {len(needed) - len(enough)} with these seeds no number is enough"
+    tried = sum(of.effects[judged.settings.metric].p is not None for of in contests)
+    alpha = fixed((1 - judged.settings.level) / max(1, tried))
     size = f"for one of {judged.settings.margin:g} {more}"
-    on = f"On these test images ({count(have)} {judged.who})"
-    yield f"{on} a difference of {span} is found four times in five; {size}."
+    told = f"If seeds and patients vary as they seem to here ({count(have)} {judged.who}), a difference of {span} would"
+    yield f"{told} be found four times in five, at the level of Holm's first step ({alpha}); {size}."
 
 
 def _limits(judged: Judged) -> str:

@@ -122,7 +122,6 @@ def _errors_of_shape(golden: Any, index: int, parity: Parity, dtype: type) -> di
         x = jnp.asarray(np.moveaxis(HASH["signed"](shape, 12345), 1, -1), dtype)
         keywords = parity.keywords(x)
         abstract = jax.eval_shape(lambda: module.init(jax.random.key(0), x, train=False, **keywords))
-        abstract = {key: abstract[key] for key in ("params", "batch_stats") if key in abstract}
         where = _map(lambda path, leaf: places(path[1:], leaf), abstract)
         variables = _map(lambda path, leaf: jnp.asarray(_value(shapes, *_get(where, path)), dtype), abstract)
         missing = set(shapes) - used

@@ -14,8 +14,7 @@ X = np.random.default_rng(1).standard_normal((3, 6, 5, 16)).astype(np.float32)
 def made(stirred, name, **options):
     """The output, the parameters and the maps."""
     module = attention.create(name, **options)
-    variables = jax.jit(lambda key: module.init(key, X, train=False))(jax.random.key(0))
-    variables = stirred({kind: variables[kind] for kind in variables if kind != "attention"})
+    variables = stirred(jax.jit(lambda key: module.init(key, X, train=False))(jax.random.key(0)))
     y, state = module.apply(variables, X, train=False, mutable=["attention"])
     return np.asarray(y), variables, state["attention"]
 

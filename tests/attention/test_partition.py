@@ -42,7 +42,6 @@ def activations(module, sharding, more=None):
     shapes = {"x": SHAPE, **(more or {})}
     inputs = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
     variables = jax.eval_shape(lambda key, inputs: module.init(key, **inputs, train=False), jax.random.key(0), inputs)
-    variables = {name: variables[name] for name in variables if name in ("params", "batch_stats")}
     compiled = jitted(module, sharding).lower(variables, inputs).compile().as_text()
     return [t for t in transfers(compiled) if t.elements >= LEAST[t.operation] * np.prod(SHAPE)]
 
@@ -76,7 +75,7 @@ def test_shared_among_devices_the_numbers_are_the_same(name, stirred):
         )
         inputs = {"x": np.random.default_rng(0).standard_normal(SHAPE)}
         variables = jax.jit(lambda key, x: module.init(key, x, train=False))(jax.random.key(0), inputs["x"])
-        variables = stirred({name: variables[name] for name in variables if name in ("params", "batch_stats")})
+        variables = stirred(variables)
         alone, shared = (jax.device_get(jitted(module, way)(variables, inputs)) for way in (None, "space"))
     for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(shared), strict=True):
         assert one.dtype == np.float64

@@ -62,10 +62,7 @@ def start(name, x, **options):
     """The mechanism as a function of variables and images, in evaluation, and its variables."""
     module = attention.create(name, **options)
     variables = jax.jit(lambda key: module.init(key, x, train=False))(jax.random.key(0))
-    return (
-        jax.jit(lambda variables, x: module.apply(variables, x, train=False, mutable=["attention"])),
-        {kind: variables[kind] for kind in ("params", "batch_stats") if kind in variables},
-    )
+    return jax.jit(lambda variables, x: module.apply(variables, x, train=False, mutable=["attention"])), variables
 
 
 @pytest.mark.parametrize("name", NAMES)

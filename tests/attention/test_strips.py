@@ -1,5 +1,7 @@
 """Strips, groups and polarized gates against PyTorch (tests/goldens/attention/strips.py), and what they depend on."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,7 +177,7 @@ def test_what_it_depends_on(name):
         return random.uniform(0.3, 1, leaf.shape).astype(np.float32)
 
     variables = shapes(name, X.shape, **({"factor": 4} if name == "ema" else {}))
-    variables = {kind: jax.tree.map(fill, variables[kind]) for kind in variables if kind != "attention"}
+    variables = jax.tree.map(fill, variables)
     variables["params"] = jax.tree.map(lambda leaf: leaf * random.choice([-1, 1], leaf.shape), variables["params"])
     apply = jax.jit(lambda v, x: module.apply(v, x, train=False))
     holding = {words for words, holds in PROPERTIES.items() if holds(lambda v, x: np.asarray(apply(v, x)), variables)}
@@ -184,8 +186,9 @@ def test_what_it_depends_on(name):
 
 def start(name, **options):
     module = attention.create(name, **options)
-    y, variables = jax.jit(lambda key: module.init_with_output(key, jnp.asarray(X), train=False))(jax.random.key(0))
-    return np.asarray(y), jax.tree.map(np.asarray, variables["attention"])
+    variables = jax.jit(lambda key: module.init(key, jnp.asarray(X), train=False))(jax.random.key(0))
+    y, state = jax.jit(lambda x: module.apply(variables, x, train=False, mutable=["attention"]))(X)
+    return np.asarray(y), jax.tree.map(np.asarray, state["attention"])
 
 
 @pytest.mark.parametrize(
@@ -220,7 +223,9 @@ def test_the_authors_spatial_gate_of_parallel_polarization_never_shuts():
 
 @pytest.mark.parametrize(("shape", "heads"), [((2, 15, 6, 32), 8), ((2, 1, 1, 20), 5), ((2, 9, 3, 4, 7), 7)])
 def test_channels_are_cut_into_as_many_heads_as_divide_them(shape, heads):
-    (token,) = shapes("scsa", shape)["attention"]["token"]
+    variables, module = shapes("scsa", shape), attention.create("scsa")
+    apply = functools.partial(module.apply, train=False, mutable=["attention"])
+    (token,) = jax.eval_shape(apply, variables, jnp.zeros(shape))[1]["attention"]["token"]
     assert token.shape == (2, heads, shape[-1] // heads, shape[-1] // heads)
 
 

@@ -129,9 +129,9 @@ def test_many_models_can_be_told_apart():
     measured = resample(panel, count=200)
     found = all_pairs(panel, measured, panel.models, "auc")
     assert max(pair.adjusted[0] for pair in found if pair.first == "better") < 0.001
-    assert found[0].tests[2].p == 1 / 1001
+    assert max(pair.adjusted[2] for pair in found if pair.first == "better") < 0.02
     by_loss = all_pairs(panel, measured, panel.models, "brier")
-    assert by_loss[0].tests[1].p is None and by_loss[0].tests[1].reason == "for 45 pairs at most"
+    assert by_loss[0].tests[1].p is None and by_loss[0].tests[1].reason == "for 10 pairs at most"
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -71,6 +71,25 @@ def test_one_score_of_a_named_positive(tmp_path):
     assert only_positives.label.tolist() == [1]
 
 
+@pytest.mark.parametrize("named", ["0", "0.0", "False"])
+def test_the_positive_may_be_zero(tmp_path, named):
+    text = f"image_id,label,score,positive\n1,0,0.9,{named}\n2,1,0.25,{named}\n"
+    found = records.read(written(tmp_path, text))
+    assert found.classes == ("1", "0") and found.positive == 1 and not found.assumed
+    assert found.label.tolist() == [1, 0] and found.score[:, 1].tolist() == [0.9, 0.25]
+
+
+def test_row_numbers_that_pandas_stores_are_no_groups(tmp_path):
+    frame = pd.DataFrame(
+        {"image_id": ["a", "b", "c"], "label": [0, 1, 1], "score": [0.1, 0.5, 0.6], "sex": list("fmm")}
+    )
+    frame.to_csv(tmp_path / "p.csv")
+    pd.read_csv(tmp_path / "p.csv").to_csv(tmp_path / "twice.csv", index=False)
+    frame[frame["sex"] != ""].iloc[[0, 2]].to_parquet(tmp_path / "p.parquet")
+    for name in ("p.csv", "twice.csv", "p.parquet"):
+        assert list(records.read(tmp_path / name).columns) == ["sex"]
+
+
 def test_labels_may_be_indices_and_ids_keep_their_zeros(tmp_path):
     frame = pd.DataFrame({"image_id": [7, 8], "label": [1.0, 0.0], "score_x": [0.5, 0.25], "score_y": [0.5, 0.75]})
     frame.to_parquet(tmp_path / "p.parquet")

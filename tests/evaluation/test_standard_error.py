@@ -54,6 +54,17 @@ def test_one_part_is_students_t():
     assert error.tail(-1.0) == pytest.approx(stats.t.sf(-1.0, 11))
 
 
+@pytest.mark.parametrize("statistic", [1e-9, 0.3, 2.0, 7.0, 26.0, 52.0, 200.0])
+@pytest.mark.parametrize("seeds", [(5e-5, 2), (5e-5, 3), (1e-16, 2), (1e-4, 1)])
+def test_the_tail_of_any_statistic_is_found(statistic, seeds):
+    error = StandardError((Part(*seeds),), Part(2.5e-5, 9999))
+    tail = error.tail(statistic)
+    assert 0 < tail <= 0.5 and error.tail(-statistic) == 1 - tail
+    assert error.critical(tail) == pytest.approx(statistic, rel=1e-9, abs=1e-12) or tail == 1e-150
+    # The heavier of both tails is the least that it can be by the weight of that part.
+    assert tail >= stats.t.sf(statistic / (seeds[0] / (seeds[0] + 2.5e-5)), seeds[1]) * 0.999 or tail == 1e-150
+
+
 @pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
 def test_interval_and_p_agree(level):
     error = StandardError((Part(0.0003, 1), Part(0.0001, 3)), Part(0.0002, 80))

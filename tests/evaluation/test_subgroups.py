@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from attn_jax.errors import UserError
 from attn_jax.evaluation.metrics import evaluate
@@ -87,3 +88,40 @@ def test_columns_that_are_groups(panel):
         by_column(panel, "m", "age", "auc", lower_is_better=False)
     with pytest.raises(UserError, match="no column 'sex'"):
         by_column(panel, "m", "sex", "auc", lower_is_better=False)
+
+
+def findings(rng, site, prevalence):
+    """Scores that follow each finding alike at all sites."""
+    label = (rng.uniform(size=(len(site), 2)) < prevalence[site][:, None]).astype(float)
+    score = 1 / (1 + np.exp(-rng.normal(1.5 * label, 1)))
+    table = pd.DataFrame({"site": site.astype(str)})
+    given = Predictions(np.arange(len(site)), label, score, ("f", "g"), "multilabel", columns=table, model="m")
+    return panels([("m", given)])[0]
+
+
+def test_groups_of_findings_are_judged_on_the_same_ones():
+    rng = np.random.default_rng(3)
+    panel = findings(rng, np.repeat([0, 1], 150), np.array([0.4, 0.4]))
+    (run,) = panel.runs["m"].values()
+    found = by_column(panel, "m", "site", "auc", lower_is_better=False, count=100)
+    for k, group in enumerate(found.groups):
+        rows = slice(150 * k, 150 * (k + 1))
+        each = [roc_auc_score(run.test.label[rows, f], run.test.score[rows, f]) for f in range(2)]
+        assert group.value == pytest.approx(np.mean(each))
+        assert group.fewest == min(np.minimum(run.test.label[rows].sum(0), 150 - run.test.label[rows].sum(0)))
+    # Without a positive of one finding a group has no mean of both.
+    run.test.label[150:, 1] = 0
+    found = by_column(panel, "m", "site", "auc", lower_is_better=False, count=100)
+    assert found.groups[0].value is not None and found.groups[1].value is None and found.groups[1].fewest == 0
+    assert found.p is None
+
+
+def test_another_prevalence_is_no_gap_of_findings():
+    p = []
+    for trial in range(12):
+        panel = findings(np.random.default_rng(trial), np.repeat([0, 1], 150), np.array([0.2, 0.6]))
+        found = by_column(panel, "m", "site", "average_precision", lower_is_better=False, count=20)
+        assert found.gap > 0.1
+        p.append(found.p)
+    # Two in twelve happen once in ten times at 5 %, four once in 300 times.
+    assert sum(of <= 0.05 for of in p) < 4

@@ -45,13 +45,23 @@ def test_of_a_network_with_cbam():
     model = models.create("resnet18", num_classes=2, attention="cbam", stem="small", width=0.125, stages=(4,))
     images = jnp.ones((2, 16, 16, 3))
     shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
-    variables = {
-        name: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes[name]) for name in ("params", "batch_stats")
-    }
+    variables = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
     maps = attention_maps(model, variables, images)
     assert set(maps) == {"stage4_block1/attention", "stage4_block2/attention"}
     assert all(set(kinds) == {"channel", "spatial"} for kinds in maps.values())
     assert maps["stage4_block2/attention"]["channel"].shape == (2, 64)
+
+
+@pytest.mark.parametrize("name", ["sse", "criss_cross"])
+def test_maps_that_variables_carry_from_elsewhere_are_not_shown(name):
+    module = attention.create(name)
+    x, other = (jax.random.normal(jax.random.key(seed), (seed, 4, 3, 16)) for seed in (1, 2))
+    variables = module.init(jax.random.key(0), other, train=False)
+    assert "attention" not in variables
+    _, carried = module.apply(variables, other, train=False, mutable=["attention"])
+    wanted, found = (attention_maps(module, given, x) for given in (variables, {**variables, **carried}))
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+    assert attention_pictures(module, {**variables, **carried}, x).over_image.keys() == wanted.keys()
 
 
 class Shown(Mechanism):
@@ -152,7 +162,6 @@ def test_every_map_of_every_mechanism_is_drawn_or_listed(name, space):
 
     def maps_and_pictures(x):
         variables = module.init(jax.random.key(0), x, train=False)
-        variables = {name: variables[name] for name in variables if name != "attention"}
         drawn = attention_pictures(module, variables, x)
         return attention_maps(module, variables, x), drawn.over_image, drawn.values
 

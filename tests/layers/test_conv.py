@@ -1,5 +1,7 @@
 """Every formulation of a convolution against XLA's own, forward and in both gradients."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +32,8 @@ CASES = {
     "3x3 on even": ((2, 8, 4, 32), 32, (3, 3), (1, 1), (2, 1), (1, 1)),
     "planes": ((3, 9, 8, 2), 1, (7, 7), (1, 1), (3, 3), (1, 1)),
     "planes, dilated": ((2, 9, 8, 2), 2, (3, 3), (1, 1), (4, 1), (2, 2)),
+    "planes, one axis long": ((2, 5, 270, 2), 1, (7, 3), (1, 1), (3, 1), (1, 1)),
+    "planes, many": ((2, 6, 5, 1), 8, (7, 5), (1, 1), (3, 2), (1, 1)),
     "planes of a volume": ((2, 4, 5, 6, 1), 3, (3, 1, 3), (1, 1, 1), (0, 0, 1), (1, 1, 1)),
     "stride 3": ((2, 10, 11, 4), 5, (5, 2), (3, 2), (2, 0), (1, 1)),
     "stride above window": ((2, 9, 7, 3), 4, (1, 2), (2, 3), (0, 0), (1, 1)),
@@ -66,10 +70,10 @@ def test_every_formulation_equals_xla_forward_and_in_both_gradients(name, monkey
     if "planes" in name:
         forward.append(how.convolve_planes)
         backward.append(how.input_gradient_planes)
-    if len(window) > 1:
-        forward.append(how.convolve_folded)
-        backward.append(how.input_gradient_folded)
-        to_kernel.append(how.kernel_gradient_folded)
+    for axis in range(len(window) if len(window) > 1 else 0):
+        forward.append(functools.partial(how.convolve_folded, axis))
+        backward.append(functools.partial(how.input_gradient_folded, axis))
+        to_kernel.append(functools.partial(how.kernel_gradient_folded, axis))
     if set(dilation) == {1}:
         backward.append(how.input_gradient_phases)
 
@@ -102,7 +106,7 @@ def test_every_formulation_equals_xla_forward_and_in_both_gradients(name, monkey
                 close(got, wanted)
 
 
-@pytest.mark.parametrize("name", ["planes", "planes, dilated", "planes of a volume", "3x3"])
+@pytest.mark.parametrize("name", [name for name in CASES if "planes" in name] + ["3x3"])
 def test_what_a_tpu_takes_equals_xla_and_folds_few_channels(name, monkeypatch):
     shape, features, window, strides, padding, dilation = CASES[name]
     x, kernel = draw(*shape), draw(*window, shape[-1], features)

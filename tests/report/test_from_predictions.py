@@ -8,6 +8,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
+from attn_jax.evaluation.__main__ import main as evaluation
 from attn_jax.report.__main__ import main
 
 
@@ -120,9 +121,29 @@ def test_patients_named_by_one_file_are_the_patients_of_all(tmp_path, group):
     assert found["patients"] == 30
 
 
-def test_a_data_set_without_the_baseline_says_so(tmp_path):
-    paths = [*named(tmp_path, ("none", "se")), *named(tmp_path, ("eca", "gc"), dataset="e")]
+def test_without_a_baseline_common_to_all_each_data_set_has_its_own_as_in_the_terminal(tmp_path):
+    paths = [*named(tmp_path, ("se", "none")), *named(tmp_path, ("eca", "gc"), dataset="e")]
     assert main([*paths, "--out", str(tmp_path / "page")]) == 0
     page = (tmp_path / "page" / "report.html").read_text()
-    assert "The baseline, none, is not among these arms" in page
     assert "No comparison: 0 models have auc on all 2 data sets" in page
+    assert evaluation([*paths, "--json", str(tmp_path / "told.json")]) == 0
+    told = json.loads((tmp_path / "told.json").read_text())["datasets"]
+    for found, of in zip(evidence(tmp_path / "page"), told, strict=True):
+        contests = [(contest["first"], contest["second"]) for contest in found["contests"]]
+        assert contests == [(contest["first"], contest["second"]) for contest in of["contests"]]
+        assert contests == {"d": [("se", "none")], "e": [("gc", "eca")]}[found["dataset"]]
+
+
+def test_a_data_set_called_as_unnamed_ones_are_stays_apart(tmp_path):
+    paths = [*named(tmp_path, ("none", "se"), dataset=""), *named(tmp_path, ("none", "se"), dataset="predictions")]
+    assert main([*paths, "--out", str(tmp_path / "page")]) == 0
+    assert [found["dataset"] for found in evidence(tmp_path / "page")] == ["predictions+", "predictions"]
+
+
+def test_settings_name_the_baseline(tmp_path):
+    paths = named(tmp_path, ("none", "se"))
+    assert main([*paths, "--baseline", "se", "--out", str(tmp_path / "page")]) == 0
+    told = json.loads((tmp_path / "page" / "evidence.json").read_text())
+    assert told["settings"]["baseline"] == "se"
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert "Differences to the baseline" in page

@@ -35,12 +35,17 @@ def test_equal_models_are_not_called_different(sources):
 
 
 def test_seeds_that_are_not_shared_are_not_claimed(sources):
-    runs = list(sources(repeats={"none": range(3), "SE": range(2, 4)}, gains={"none": 1.0, "SE": 1.0}))
-    judged, words = said(of_predictions(runs))
-    assert "over patients:" in words and "over seeds and patients" not in words
-    assert "SE and none share 1 seed of 2 and 3: compared on these alone" in words
-    assert judged.difference_words == "95 % intervals over patients"
-    assert judged.interval_words == "95 % intervals over seeds and patients"
+    repeats = {"none": range(3), "SE": range(2, 4), "CBAM": range(2, 3), "GC": range(1, 4)}
+    judged, words = said(of_predictions(list(sources(repeats=repeats, gains=dict.fromkeys(repeats, 1.0)))))
+    assert "over patients, and of 2 of 3 also over seeds" in words and "over seeds and patients" not in words
+    assert "SE and none share 1 seed only: compared by the means over 2 and 3." in words
+    assert "CBAM and none share 1 seed of 1 and 3: compared on these alone" in words
+    assert "GC and none share 2 seeds of 3 and 3: compared on these alone" in words
+    assert judged.difference_words == "95 % intervals over patients, and of 2 of 3 also over seeds"
+    assert judged.interval_words == "95 % intervals over patients, and of 3 of 4 also over seeds"
+    by_name = {contest.first: contest.effects["auc"] for contest in judged.found.contests}
+    assert by_name["SE"].unpaired and len(by_name["SE"].spread.seeds) == 2
+    assert not by_name["CBAM"].unpaired and not by_name["CBAM"].spread.seeds and by_name["GC"].seeds
 
 
 @pytest.mark.parametrize("margin", [0.02, 0.4])

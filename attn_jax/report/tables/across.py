@@ -58,5 +58,8 @@ def _across_notes(found: Across) -> tuple[str, ...]:
     pairs = found.comparison.against_baseline
     if pairs is not None and pairs.pairs:
         told = [f"{found.models[of.second]} {p_value(of.adjusted)}" for of in pairs.pairs]
-        said.append(f"Wilcoxon over data sets against {found.baseline}, adjusted by Holm: {', '.join(told)}.")
+        least = (
+            f"{p_value(pairs.smallest_p)} before adjustment is the least that {len(found.datasets)} data sets can give"
+        )
+        said.append(f"Wilcoxon over data sets against {found.baseline}, adjusted by Holm: {', '.join(told)}; {least}.")
     return tuple(said)

@@ -65,7 +65,7 @@ def pairs(judged: Judged, name: str, *, simulated: bool) -> Table | None:
 
 
 def _difference(effect: Effect) -> list[Value]:
-    reason = "no seed in common: the difference of the models' means" if effect.unpaired else effect.reason
+    reason = "no seeds to pair: the difference of the models' means" if effect.unpaired else effect.reason
     return [
         Value(signed(effect.value), (effect.value, effect.sd, len(effect.seeds)), effect.value, reason),
         span(shown.of_difference(effect)[1], signed, effect.reason or "replicates are all alike"),

@@ -32,7 +32,7 @@ def subgroups(judged: Judged, name: str, *, simulated: bool) -> Table | None:
         return None
     who = "images" if judged.found.patients is None else "patients"
     level = f"{100 * judged.settings.level:g} %"
-    hint = f"{level} bias-corrected and accelerated bootstrap interval over {who}, seeds as they are"
+    hint = f"{level} interval over {who} by t on the logit scale, seeds as they are"
     columns = (
         Column("Model", ("model",), numeric=False),
         Column("Column", ("column",), numeric=False),
