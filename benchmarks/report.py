@@ -1,9 +1,12 @@
-"""Time to build the page of a made-up study: `python benchmarks/report.py [--cells N] [--images N] [--mechanisms N]`.
+"""Time to redo the page of a made-up study: `python benchmarks/report.py [--cells N] [--images N] [--mechanisms N]`.
 
 Prints the machine, the seconds, and the size of the page. The numbers of the study are invented; nothing is trained.
+Patients have two images each, of two sexes and three sites; every cell's predictions and saliency scores (of one method
+and the baselines: those by masks of all test images, the others of 24) are read from files, as a study's are.
 """
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import platform
@@ -16,9 +19,13 @@ import pandas as pd
 
 from attn_jax import report
 from attn_jax.attention import MECHANISMS
+from attn_jax.evaluation import records
+from attn_jax.evaluation.files import read_frame, write_frame
 from attn_jax.evaluation.metrics import evaluate
 from attn_jax.evaluation.records import Predictions
+from attn_jax.explain.scorecard import BASELINES, METRICS
 from attn_jax.report import Contents, DatasetSummary, GalleryItem, GalleryMap
+from attn_jax.report.contents import SCORES
 
 ATTENTIONS = {"none": (1.50, 11.18e6), "se": (1.62, 11.27e6), "cbam": (1.70, 11.27e6), "gc": (1.58, 11.31e6)}
 SPLITS = ("train", "val", "test")
@@ -76,7 +83,36 @@ def _predictions(rng, shared, images: int, classes: tuple[str, ...], kind: str, 
         label = shared.integers(0, len(classes), images)
         logits = rng.normal(0, 1, (images, len(classes))) + apart * np.eye(len(classes))[label]
         score = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return Predictions(ids, label, score, classes, kind, split=split)
+    patient = np.arange(images) // 6 * 3 + np.arange(images) % 3  # a patient's images lie in one split
+    columns = pd.DataFrame({"sex": np.where(patient % 2, "f", "m"), "site": np.array(["a", "b", "c"])[patient % 5 % 3]})
+    group = np.array([f"p{number}" for number in patient])
+    return Predictions(ids, label, score, classes, kind, group=group, split=split, columns=columns)
+
+
+def scores(predictions: Predictions, seed: int, scored: int = 24) -> pd.DataFrame:
+    """Invented saliency scores of a cell's test images."""
+    rng, test, frames = np.random.default_rng(seed), predictions.part("test"), []
+    for method in ("grad_cam", *BASELINES):
+        for metric, of in METRICS.items():
+            count = len(test) if of.needs == "masks" else min(len(test), scored)
+            told = {"image_id": test.image_id[:count], "group": test.group[:count], "method": method, "metric": metric}
+            frames.append(pd.DataFrame(told | {"value": rng.beta(2, 3, count)}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def store(contents: Contents, folder: pathlib.Path) -> None:
+    """A folder for each cell, with what a study stores there."""
+    for number, (key, made) in enumerate(contents.predictions.items()):
+        (folder / key).mkdir(parents=True)
+        records.write(folder / key / "predictions.parquet", made)
+        write_frame(folder / key / "saliency.parquet", scores(made, number))
+
+
+def stored(contents: Contents, folder: pathlib.Path) -> Contents:
+    """The same study, read from there."""
+    predictions = {key: records.read(folder / key / "predictions.parquet") for key in contents.predictions}
+    frames = [read_frame(folder / key / "saliency.parquet").assign(key=key) for key in predictions]
+    return dataclasses.replace(contents, predictions=predictions, scores=pd.concat(frames, ignore_index=True)[SCORES])
 
 
 def _history(rng, key: str, apart: float) -> pd.DataFrame:
@@ -168,8 +204,10 @@ def main() -> None:
     seeds = max(1, options.cells // (len(datasets) * len(ATTENTIONS)))
     contents = study(datasets, seeds, options.images)
     folder = options.out or pathlib.Path(tempfile.mkdtemp()) / "report"
+    cells = pathlib.Path(tempfile.mkdtemp())
+    store(contents, cells)
     begun, cpu = time.perf_counter(), time.process_time()
-    page = report.write(contents, folder)
+    page = report.write(stored(contents, cells), folder)
     wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
     files = sum(1 for path in folder.rglob("*") if path.is_file())
     print(

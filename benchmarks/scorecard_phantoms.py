@@ -50,7 +50,8 @@ explain the positive class of the same positive test images, on which the tag sa
 - **claim**: *passes*, the 95 % intervals (percentile, over patients) of the differences it is about lie above 0; *mean
   only*, the differences do; *fails*, one of them does not. **full order**: the same of lesion > shortcut > untrained,
   which no score has to keep.
-- Differences are signed so that above 0 is better. Behind a mean stands the number of images that have a value.
+- Differences are signed so that above 0 is better, and over the images that both networks have a value of: a map that
+  is the same everywhere is like no other. Behind a mean stands the number of images that have a value.
 - The baselines (the middle of the image, its edges, random numbers, the mask itself) are those of the lesion networks.
 
 {facts}
@@ -174,7 +175,8 @@ def row(table: pd.DataFrame, method: str, score: Score) -> list[str]:
     wide = part.pivot(index="image_id", columns=["method", "network", "seed"], values="value")
     group = part.drop_duplicates("image_id").set_index("image_id")["group"].loc[wide.index].to_numpy()
     values = wide.to_numpy(dtype=float)
-    means = weighted_means(values, clusters(group, len(group)), REPLICATES)
+    patients = clusters(group, len(group))
+    means = weighted_means(values, patients, REPLICATES)
 
     def columns(of: str, network: str) -> np.ndarray:
         return np.array([at for at, name in enumerate(wide.columns) if name[:2] == (of, network)], dtype=np.intp)
@@ -187,7 +189,9 @@ def row(table: pd.DataFrame, method: str, score: Score) -> list[str]:
     shown, apart = [], {}
     for pair in PAIRS:
         better, worse = (columns(method, name) for name in (pair if score.higher else pair[::-1]))
-        difference, interval = means.difference(better, worse)
+        lacking = np.isnan(values[:, better]).all(axis=1) | np.isnan(values[:, worse]).all(axis=1)
+        on_both = np.where(lacking[:, None], np.nan, values)
+        difference, interval = weighted_means(on_both, patients, REPLICATES).difference(better, worse)
         apart[pair] = difference, interval.low if interval else np.nan
         ends = f" ({interval.low:+.3f} to {interval.high:+.3f})" if interval else ""
         shown.append(f"{difference:+.3f}{ends}")

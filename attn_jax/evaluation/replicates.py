@@ -1,6 +1,7 @@
 """Bootstrap replicates as weights: how often each image is drawn, so that products judge many replicates at once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -8,6 +9,7 @@ from jaxtyping import Float, Int
 from attn_jax.errors import UserError
 
 Weights = Float[np.ndarray, "replicates images"]
+Key = TypeVar("Key", bound=Hashable)
 Statistic = Callable[[Weights], Mapping[str, Float[np.ndarray, "replicates"]]]
 
 # Weights of this many elements stay in a processor's cache.
@@ -63,8 +65,16 @@ def judge(
     statistic: Statistic, weighted: Iterator[tuple[slice, Weights]], count: int
 ) -> dict[str, Float[np.ndarray, "replicates"]]:
     """A statistic of each of `count` replicates (NaN where undefined)."""
-    found: dict[str, np.ndarray] = {}
+    return judge_all({"": statistic}, weighted, count)[""]
+
+
+def judge_all(
+    statistics: Mapping[Key, Statistic], weighted: Iterator[tuple[slice, Weights]], count: int
+) -> dict[Key, dict[str, Float[np.ndarray, "replicates"]]]:
+    """Each statistic of each of `count` replicates, all of the same ones."""
+    found: dict[Key, dict[str, np.ndarray]] = {key: {} for key in statistics}
     for rows, weights in weighted:
-        for name, values in statistic(weights).items():
-            found.setdefault(name, np.full(count, np.nan))[rows] = values
+        for key, statistic in statistics.items():
+            for name, values in statistic(weights).items():
+                found[key].setdefault(name, np.full(count, np.nan))[rows] = values
     return found

@@ -120,18 +120,22 @@ def resample(
 
     All models see the same replicates of the panel's patients.
     """
-    found = {}
+    judges = {
+        (model, name): _on_panel(Judged(run.test, run.thresholds, ordinal=ordinal), run)
+        for model, runs in panel.runs.items()
+        for name, run in runs.items()
+    }
     left_out = list(replicates.left_out(panel.cluster))
-    without = left_out[-1][0].stop
+    drawn = replicates.judge_all(judges, replicates.draws(np.random.default_rng(seed), panel.cluster, count), count)
+    without = replicates.judge_all(judges, iter(left_out), left_out[-1][0].stop)
     patients = int(panel.cluster.max()) + 1
+    found = {}
     for model, runs in panel.runs.items():
         of: dict[str, Mapping[str, tuple[np.ndarray, ...]]] = {}
-        for name, run in runs.items():
-            judged = _on_panel(Judged(run.test, run.thresholds, ordinal=ordinal), run)
-            whole = judged(np.ones((1, len(panel.image_id))))
-            drawn = replicates.judge(judged, replicates.draws(np.random.default_rng(seed), panel.cluster, count), count)
-            jackknife = replicates.judge(judged, iter(left_out), without)
-            of[name] = {metric: (value[0], drawn[metric], jackknife[metric]) for metric, value in whole.items()}
+        for name in runs:
+            whole = judges[model, name](np.ones((1, len(panel.image_id))))
+            replicated, jackknife = drawn[model, name], without[model, name]
+            of[name] = {metric: (value[0], replicated[metric], jackknife[metric]) for metric, value in whole.items()}
         names = seeds(panel, model)
         found[model] = {metric: _by_seed(of, names, metric, patients) for metric in next(iter(of.values()))}
     return found

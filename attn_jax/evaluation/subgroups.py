@@ -141,17 +141,11 @@ def _judged(
     panel: Panel, model: str, metric: str, rows: Bool[np.ndarray, "images"], level: float, count: int, seed: int
 ) -> tuple[float, Interval | None]:
     """The mean over seeds on some images, and its interval in replicates of the patients who have one."""
-    points, drawn = [], []
     cluster = np.unique(panel.cluster[rows], return_inverse=True)[1]
-    inside = np.cumsum(rows) - 1
-    for run in panel.runs[model].values():
-        own = run.seen(rows)
-        at = inside[run.seen(np.arange(len(rows)))[own]]
-        judged = _of_rows(run, own, metric)
-        points.append(float(judged(np.ones((1, int(own.sum()))))[metric][0]))
-        weights = replicates.draws(np.random.default_rng(seed), cluster, count)
-        drawn.append(replicates.judge(judged, ((s, of[:, at]) for s, of in weights), count)[metric])
-    point = float(np.mean(points))
+    judges = {name: _in_group(run, rows, metric) for name, run in panel.runs[model].items()}
+    point = float(np.mean([judge(np.ones((1, len(cluster))))[metric][0] for judge in judges.values()]))
+    weights = replicates.draws(np.random.default_rng(seed), cluster, count)
+    drawn = [of[metric] for of in replicates.judge_all(judges, weights, count).values()]
     part = over_patients(np.stack(drawn), (len(drawn),), int(cluster.max(initial=-1)) + 1)
     if part is None or np.isnan(point) or metric in NO_INTERVAL:
         return point, None
@@ -160,6 +154,16 @@ def _judged(
 
 
 Judge = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+def _in_group(run: Run, rows: Bool[np.ndarray, "images"], metric: str) -> Judge:
+    """One metric of a run under weights of a group's images, of which it may have judged some only."""
+    own = run.seen(rows)
+    judged = _of_rows(run, own, metric)
+    if own.sum() == rows.sum():
+        return judged
+    at = (np.cumsum(rows) - 1)[run.seen(np.arange(len(rows)))[own]]
+    return lambda weights: judged(weights[:, at])
 
 
 def _of_rows(run: Run, rows: Bool[np.ndarray, "judged"], metric: str) -> Judge:

@@ -39,10 +39,10 @@ class Numbers:
 
     def __init__(self, scores: pd.DataFrame) -> None:
         self.scores = _after_all_layers(scores)
-        self.metrics = frozenset(self.scores["metric"])
-        self.methods = [name for name in dict.fromkeys(self.scores["method"]) if name not in BASELINES]
-        self.baselines = [name for name in BASELINES if name in set(self.scores["method"])]
-        self.keys = list(dict.fromkeys(self.scores["key"]))
+        self.metrics, methods = (frozenset(self.scores[name].unique()) for name in ("metric", "method"))
+        self.methods = [name for name in self.scores["method"].unique() if name not in BASELINES]
+        self.baselines = [name for name in BASELINES if name in methods]
+        self.keys = list(self.scores["key"].unique())
         self._metric = functools.cache(self._drawn)
 
     def mean(self, metric: str, method: str, keys: Sequence[str]) -> Number | None:
@@ -96,8 +96,9 @@ def _images(of: _Metric, columns: Int[np.ndarray, "some"]) -> int:
 
 def _after_all_layers(known: pd.DataFrame) -> pd.DataFrame:
     """Of what was measured after each layer was randomised the last, when all were, without the layer's name."""
-    steps = known["metric"].str.startswith(RANDOMISED) & ~known["metric"].str.endswith(REPAIRED)
-    parts = known[steps].assign(measure=known.loc[steps, "metric"].str.partition("/")[0])
+    names = [name for name in known["metric"].unique() if name.startswith(RANDOMISED) and not name.endswith(REPAIRED)]
+    steps = known["metric"].isin(names)
+    parts = known[steps].assign(measure=known.loc[steps, "metric"].map({name: name.split("/")[0] for name in names}))
     last = parts.groupby(["key", "method", "measure"], sort=False)["metric"].transform("last")
     kept = parts[parts["metric"] == last]
     return pd.concat([known[~steps], kept.assign(metric=kept["measure"])[known.columns]], ignore_index=True)
