@@ -200,7 +200,7 @@ def _find(name: str) -> Callable[..., nn.Module]:
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UserError(f"attention {name!r} cannot be imported: {error}") from error
 
 

@@ -47,6 +47,7 @@ class Halo(Mechanism):
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for field, value, least in (
             ("heads", self.heads, 1),
             ("block_size", self.block_size, 1),
@@ -58,7 +59,6 @@ class Halo(Mechanism):
             raise UserError(
                 f"attention 'halo': block_size={self.block_size} is not a multiple of {self.strides} strides"
             )
-        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"], *, train: bool) -> Float[Array, "B *out F"]:

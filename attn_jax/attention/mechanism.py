@@ -1,7 +1,9 @@
 """What attention mechanisms have in common: they show the maps that they use."""
 
+import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -14,7 +16,7 @@ of the map to [B, K, *queries, *space]; `queries` is one axis where they have no
 NUMBERS: dict[str, tuple[Callable[[int], bool], str]] = {
     "kernel_size": (lambda size: size >= 1 and size % 2 == 1, "an odd number from 1 on, which has a centre"),
     "reduction": (lambda factor: factor >= 1, "at least 1: the channels are divided by it"),
-    "dilation": (lambda step: step >= 1, "at least 1"),
+    **dict.fromkeys(("dilation", "strides", "features", "groups"), (lambda count: count >= 1, "at least 1")),
 }
 """What fields of these names may be."""
 
@@ -28,15 +30,19 @@ class Mechanism(nn.Module):
     `normalised` where they replace a convolution and end in a normalisation and activation of their own.
 
     Raises:
-        UserError: a field of one of these names has a number that makes no sense: `kernel_size` is not odd, `reduction`
-            or `dilation` is less than 1.
+        UserError: a field for a whole number holds none, or one that its name forbids: `kernel_size` is not odd,
+            `reduction`, `dilation`, `strides`, `features` or `groups` is less than 1.
     """
 
     def __post_init__(self) -> None:
-        for field, (fits, wanted) in NUMBERS.items():
-            value = getattr(self, field, None)
-            if value is not None and not fits(value):
-                raise UserError(f"attention {type(self).__name__}: {field}={value!r} is not {wanted}")
+        for field in dataclasses.fields(self):
+            value, (fits, wanted) = getattr(self, field.name), NUMBERS.get(field.name, (lambda _: True, ""))
+            if field.type not in (int, int | None) or (value is None and field.type is not int):
+                continue
+            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if not (whole and fits(value)):
+                wanted = wanted if whole else "a whole number"
+                raise UserError(f"attention {type(self).__name__}: {field.name}={value!r} is not {wanted}")
         super().__post_init__()
 
     def look(self, kind: str, map: Float[Array, "B *map"], layout: Layout | None = None) -> Float[Array, "B *map"]:

@@ -9,7 +9,7 @@ module whose output class activation maps are drawn from) and `torch_name`, from
 The path of its first convolution begins with `stem`, that of its last layer is `head`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -53,7 +53,7 @@ def create(
     attention: str | Callable[..., nn.Module] | None = "none",
     attention_options: dict[str, Any] | None = None,
     placement: str | None = None,
-    stages: Sequence[int] = (),
+    stages: Sequence[int] | None = (),
     identity_start: bool = False,
     stem: str = "imagenet",
     width: float = 1.0,
@@ -82,6 +82,8 @@ def create(
     )
     if stem not in network.STEMS:
         raise UserError(f"stem {stem!r} is unknown.{did_you_mean(stem, network.STEMS)}")
+    if isinstance(stages, str) or not isinstance(stages, Iterable | None):
+        raise UserError(f"stages={stages!r}: give a list of stages, such as (3, 4), or none for the usual ones")
     template = create_attention(attention, **(attention_options or {}))
-    slot = make_slot(template, placement, tuple(stages), network.STRIDES, identity_start)
+    slot = make_slot(template, placement, tuple(stages or ()), network.STRIDES, identity_start)
     return network.clone(attention=slot)

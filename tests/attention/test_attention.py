@@ -80,6 +80,13 @@ def test_names_callables_and_paths():
         ("cbam", {"kernel_size": 4}, "CBAM: kernel_size=4 is not an odd number"),
         ("se", {"reduction": 0}, "SE: reduction=0 is not at least 1"),
         ("bam", {"dilation": 0}, "BAM: dilation=0 is not at least 1"),
+        ("se", {"reduction": 16.0}, "SE: reduction=16.0 is not a whole number"),
+        ("se", {"reduction": None}, "SE: reduction=None is not a whole number"),
+        ("cbam", {"kernel_size": True}, "CBAM: kernel_size=True is not a whole number"),
+        ("mhsa", {"heads": 4.0}, "MHSA: heads=4.0 is not a whole number"),
+        ("sge", {"groups": 0}, "SGE: groups=0 is not at least 1"),
+        ("halo", {"strides": 0}, "Halo: strides=0 is not at least 1"),
+        (".mine:Gate", {}, "cannot be imported"),
     ],
 )
 def test_mistakes_get_one_clear_line(mechanism, options, message):

@@ -171,10 +171,10 @@ def test_the_channel_module_of_dual_follows_the_order_of_channels():
     np.testing.assert_allclose(run(module, alone, move(x)), move(run(module, alone, x)), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["external", "gate"])
-def test_in_training_those_that_normalise_feel_the_other_images(name):
+@pytest.mark.parametrize(("name", "options"), [("external", {}), ("gate", {}), ("non_local", {"batch_norm": True})])
+def test_in_training_those_that_normalise_feel_the_other_images(name, options):
     x = images(*SHAPE)
-    module, variables = trained(name)
+    module, variables = trained(name, **options)
     apply = jax.jit(lambda x: module.apply(variables, x, train=True, mutable=["batch_stats"])[0])
     assert np.abs(apply(x)[0] - apply(MOVES["another image beside"](x))[0]).max() > 0.01
 

@@ -35,7 +35,7 @@ def made(name, stirred):
     """A mechanism's name, its output as a function of variables and input, and its stirred variables."""
     module = attention.create(name, **OPTIONS.get(name, {}))
     variables = jax.jit(lambda key: module.init(key, X, train=False))(jax.random.key(0))
-    variables = stirred({name: variables[name] for name in variables if name != "attention"})
+    variables = stirred(variables)
     apply = jax.jit(lambda variables, x: module.apply(variables, x, train=False))
     return name, lambda variables, x: np.asarray(apply(variables, x)), variables
 
@@ -70,6 +70,17 @@ def test_flips(made):
     wanted = np.flip(f(variables, X), (1, 2))
     assert_equal(name in FLIP, wanted, f(variables, np.flip(X, (1, 2))))
     assert_equal(name in FLIP_WITH_KERNELS, wanted, f(jax.tree.map(mirrored, variables), np.flip(X, (1, 2))))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_flips_of_one_axis(made, axis):
+    name, f, variables = made
+    wanted = np.flip(f(variables, X), axis)
+    assert_equal(name in FLIP, wanted, f(variables, np.flip(X, axis)))
+    # Of a kernel along one axis, nothing tells here along which.
+    if all(leaf.ndim != 3 for leaf in jax.tree.leaves(variables)):
+        turned = jax.tree.map(lambda leaf: np.flip(leaf, axis - 1) if leaf.ndim == 4 else leaf, variables)
+        assert_equal(name in FLIP_WITH_KERNELS, wanted, f(turned, np.flip(X, axis)))
 
 
 def test_permutations_of_channels(made):

@@ -181,6 +181,16 @@ def test_what_it_depends_on(name):
     assert PROPERTIES[IMAGE](lambda x: np.asarray(train(x))) == ("batch_stats" not in shapes)
 
 
+def test_triplet_remembers_as_its_authors_do():
+    module, x = attention.create("triplet"), jnp.asarray(X)
+    variables = jax.jit(lambda key: module.init(key, x, train=False))(jax.random.key(0))
+    apply = jax.jit(lambda variables: module.apply(variables, x, train=True, mutable=["batch_stats"])[1])
+    once = apply(variables)
+    twice = apply({**variables, **once})
+    for first, second in zip(*(jax.tree.leaves(state)[::2] for state in (once, twice)), strict=True):
+        np.testing.assert_allclose(second, 1.99 * first, rtol=1e-4, atol=1e-7)
+
+
 def start(name, x, **options):
     module = attention.create(name, **options)
     variables = jax.jit(lambda key: module.init(key, x, train=False))(jax.random.key(0))

@@ -184,6 +184,21 @@ def test_what_it_depends_on(name):
     assert holding == HOLDING[name]
 
 
+@pytest.mark.parametrize(("name", "momentum"), [("caa", 0.97), ("ela", None), ("scsa", None)])
+def test_in_training_caa_normalises_over_the_batch_and_remembers_as_its_authors_do(name, momentum):
+    module = attention.create(name)
+    variables = jax.jit(lambda key: module.init(key, X, train=False))(jax.random.key(0))
+    apply = jax.jit(lambda variables, x: module.apply(variables, x, train=True, mutable=["batch_stats"]))
+    y, once = apply(variables, X)
+    other, _ = apply(variables, np.concatenate([OTHER[:1], X[1:]]))
+    assert same(other[1:], y[1:]) == (momentum is None)
+    if momentum is not None:
+        _, twice = apply({**variables, **once}, X)
+        for name in ("norm1", "norm2"):
+            first, second = (state["batch_stats"][name]["mean"] for state in (once, twice))
+            np.testing.assert_allclose(second, (1 + momentum) * first, rtol=1e-4)
+
+
 def start(name, **options):
     module = attention.create(name, **options)
     variables = jax.jit(lambda key: module.init(key, jnp.asarray(X), train=False))(jax.random.key(0))

@@ -5,6 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from flax import linen as nn
 from flax import nnx
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -87,3 +89,52 @@ def test_same_numbers_wherever_it_is_called(name):
     for way, (*ours, (own_statistics, own_gradient)) in found.items():
         jax.tree.map(functools.partial(close, err_msg=way), (ours, own_statistics), (expected, statistics))
         jax.tree.map(functools.partial(of_parameters, err_msg=way), own_gradient, gradient)
+
+
+def test_nnx_trains_with_running_statistics_and_hands_over_maps():
+    module = attention.create("cbam")
+    variables = filled(module)
+    in_nnx = nnx.bridge.ToNNX(module).lazy_init(X, train=False, rngs=jax.random.key(0))
+    for collection in variables.values():
+        nnx.update(in_nnx, collection)
+    _, sown = module.apply(variables, X, train=False, mutable=["attention"])
+    for _ in range(2):
+        in_nnx(X, train=False, mutable=["attention"])
+        maps = nnx.to_pure_dict(nnx.pop(in_nnx, nnx.variable_type_from_name("attention")))
+        jax.tree.map(close, maps, sown["attention"])
+
+    (_, of_images), (statistics, of_params) = train(module, variables, X)
+    loss, gradient = nnx.value_and_grad(lambda module: -jnp.cos(module(X, train=True, mutable=["batch_stats"])).sum())(
+        in_nnx
+    )
+    jax.tree.map(close, nnx.to_pure_dict(gradient), of_params)
+    jax.tree.map(close, nnx.to_pure_dict(nnx.state(in_nnx, nnx.BatchStat)), statistics["batch_stats"])
+
+
+@pytest.mark.parametrize("lifted", ["remat", "scan", "vmap"])
+def test_linens_transforms_take_a_mechanism_in_a_function(lifted):
+    """With parameters of their own, as layers of a network have them."""
+
+    def call(module, x):
+        return module(x, train=False)
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            module = attention.CBAM()
+            if lifted == "remat":
+                return nn.remat(call)(module, x)
+            apart = {"variable_axes": {"params": 0, "batch_stats": 0}, "split_rngs": {"params": True}}
+            if lifted == "vmap":
+                return nn.vmap(call, **apart)(module, jnp.stack([x, x]))
+            return nn.scan(lambda module, x, _: (call(module, x), None), length=2, **apart)(module, x, None)[0]
+
+    variables = jax.jit(Net().init)(jax.random.key(0), X)
+    own = {kind: tree["CBAM_0"] for kind, tree in variables.items()}
+    layers = [own] if lifted == "remat" else [jax.tree.map(lambda leaf, at=at: leaf[at], own) for at in range(2)]
+    apply = functools.partial(attention.CBAM().apply, train=False)
+    if lifted == "vmap":
+        expected = jnp.stack([apply(layer, X) for layer in layers])
+    else:
+        expected = functools.reduce(lambda x, layer: apply(layer, x), layers, X)
+    close(jax.jit(Net().apply)(variables, X), expected)

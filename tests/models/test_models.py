@@ -48,6 +48,8 @@ def test_resnet101_has_torchvisions_parameters():
         ({"attention": "se", "placement": "blok"}, "'blok' is unknown. Did you mean 'block'"),
         ({"attention": "se", "placement": "conv"}, "SE keeps its input's shape.*not 'conv'"),
         ({"attention": "se", "stages": (0, 1)}, "stages: 0"),
+        ({"attention": "se", "stages": 3}, "stages=3: give a list"),
+        ({"attention": "se", "stages": "34"}, "stages='34': give a list"),
     ],
 )
 def test_mistakes_get_one_clear_line(arguments, message):
