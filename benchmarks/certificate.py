@@ -8,6 +8,7 @@ takes seconds for `static`, minutes for `timing` (leave the machine alone) and f
 """
 
 import argparse
+import collections
 import hashlib
 import inspect
 import json
@@ -44,7 +45,7 @@ Made by `python benchmarks/certificate.py`; never edited by hand. One row is one
 - **gathers**: whether the compiled mechanism or its gradient, over eight devices that share a batch, or over two by
   four that share a batch and the rows of its images (`space`), gathers an activation; reasons below.
 
-`–` is not measured yet; `*` was measured with another version of the mechanism's files or goldens.
+`–` is not measured yet; `*` was measured with another version of the mechanism's files.
 """
 COLUMNS = (
     *("mechanism", "paper", "year", "place", "dimensions", "parameters", "GMACs", "forward", "train", "memory"),
@@ -54,12 +55,15 @@ TEXT = 5
 """The first columns are words."""
 
 
-def digest(name: str) -> str:
-    """Of the mechanism's file, those of other mechanisms that it is made from, and its goldens; layers are left out."""
+def digest(name: str, kind: str) -> str:
+    """Of the mechanism's file and those of other mechanisms that it is made from, for `static` of its goldens, too;
+    layers are left out."""
     if name == "none":
         return ""
     paths = sources(name)
-    paths += sorted(path for path in GOLDENS.glob(f"{name}*.npz") if path.stem == name or path.stem[len(name)] == "_")
+    if kind == "static":
+        goldens = GOLDENS.glob(f"{name}*.npz")
+        paths += sorted(path for path in goldens if path.stem == name or path.stem[len(name)] == "_")
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
@@ -98,8 +102,12 @@ def page(cells: Cells) -> str:
     ]
     lines += ["", "Why activations are gathered:", "", *reasons, "", "Measured on:", ""]
     for kind in SCRIPTS:
-        machines = sorted({kinds[kind]["ran"] for kinds in cells.values() if kind in kinds})
-        lines += [f"- {kind}: {machine}" for machine in machines]
+        ran = {name: cells[name][kind]["ran"] for name in NAMES if kind in cells.get(name, {})}
+        (most, _), *others = collections.Counter(ran.values()).most_common()
+        lines += [f"- {kind}: {most}" + (", but for" if others else "")]
+        for machine, _ in others:
+            names = (f"`{name}`" for name, own in ran.items() if own == machine)
+            lines += [f"  - {machine}: {', '.join(names)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -119,7 +127,7 @@ def row(name: str, cells: Cells) -> list[str]:
                 return "–"
             value /= cell["measured"].get("none", cells["none"]["tpu"]["measured"][key])
             smaller = f" ({cell['measured']['batch']})" if "batch" in cell["measured"] else ""
-        return f"{value:.2f}{smaller}" + ("" if cell["digest"] == cells[name]["static"]["digest"] else " *")
+        return f"{value:.2f}{smaller}" + ("" if cell["digest"] == digest(name, kind) else " *")
 
     return [
         *(f"`{name}`", paper, str(static["year"] or ""), place),
@@ -158,7 +166,7 @@ def main() -> None:
 
     cells = load()
     for kind in options.columns:
-        digests = {name: digest(name) for name in options.only}
+        digests = {name: digest(name, kind) for name in options.only}
         stored = {name: cells.get(name, {}).get(kind, {}).get("digest") for name in options.only}
         names = [name for name in options.only if options.all or stored[name] != digests[name]]
         for found in measured(kind, names, options.tpu) if names else ():

@@ -17,7 +17,11 @@ CBAM_NAMES = {
 PARITY = {
     "se": {"mechanism": "se", "names": {"mlp/fc1": "conv1", "mlp/fc2": "conv2"}},
     "cbam": {"mechanism": "cbam", "names": CBAM_NAMES},
+    "cbam_paper": {"mechanism": "cbam", "options": {"spatial_norm": False}, "names": CBAM_NAMES},
     "gc": {"mechanism": "gc", "names": GC_NAMES},
+    "se_3d": {"mechanism": "se", "names": {"mlp/fc1": "conv1", "mlp/fc2": "conv2"}},
+    "cbam_3d": {"mechanism": "cbam", "names": {"mlp/fc1": "fc1", "mlp/fc2": "fc2", "conv": "conv", "norm": "norm"}},
+    "gc_3d": {"mechanism": "gc", "names": GC_NAMES},
     "gc_mul": {"mechanism": "gc", "options": {"fusion": "mul"}, "names": GC_NAMES},
 }
 

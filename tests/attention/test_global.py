@@ -62,6 +62,7 @@ PARITY = {
     },
     "external_3d": EXTERNAL,
     "gate": GATE,
+    "gate_paper": {**GATE, "options": {"transform": False}},
     "gate_residual": {**GATE, "options": {"mode": "concatenation_residual"}},
     "gate_alone_3d": {**GATE, "keywords": lambda x: {}},
 }

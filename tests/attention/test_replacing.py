@@ -34,6 +34,7 @@ PARITY = {
         "names": {"conv": "conv", "qkv": "qkv", "out": "out", **POSITIONS},
     },
     "mhsa": {"mechanism": "mhsa", "names": {"qkv": "qkv", **BOT_TIMM}},
+    "mhsa_timm": {"mechanism": "mhsa", "options": {"scale_positions": False}, "names": {"qkv": "qkv", **BOT_TIMM}},
     "mhsa_3d": {"mechanism": "mhsa", "options": VOLUME, "names": {"qkv": "qkv", **POSITIONS}},
     "halo": {"mechanism": "halo", "names": {ours: f"attn.{theirs}" for ours, theirs in HALO_TIMM.items()}},
     "halo_3d": {

@@ -55,6 +55,13 @@ PARITY = {
     "scse_add": {"mechanism": "scse", "options": {"fusion": "add"}, "names": SSE_NAMES | CSE_NAMES},
     "bam": {"mechanism": "bam", "names": BAM_NAMES},
     "bam_add": {"mechanism": "bam", "options": {"fusion": "add"}, "names": BAM_NAMES},
+    "bam_paper": {
+        "mechanism": "bam",
+        "options": {"fusion": "add", "normalise": "terms"},
+        "names": {
+            name: name for name in ("fc1", "fc2", "channel_norm", "spatial_norm", "conv1", "conv2", "conv3", "conv4")
+        },
+    },
     "bam_3d": {"mechanism": "bam", "names": {name: name for name in BAM_NAMES}},
     "triplet": {
         "mechanism": "triplet",
@@ -250,6 +257,7 @@ def test_scse_passes_one_gradient_where_its_two_results_are_equal():
     ("name", "options", "message"),
     [
         ("scse", {"fusion": "mul"}, "'scse': fusion='mul' is neither 'max' nor 'add'"),
+        ("bam", {"normalise": "both"}, "normalise='both' is neither 'hidden' nor 'terms'"),
         ("bam", {"fusion": "max"}, "'bam': fusion='max' is neither 'mul' nor 'add'"),
         ("triplet", {"kernel_size": 4}, "Triplet: kernel_size=4 is not an odd number"),
         ("simam", {"e_lambda": 0.0}, "'simam': e_lambda=0.0 is not above 0"),

@@ -44,6 +44,10 @@ PAPER = {
 }
 PARITY = {
     "ela": {"mechanism": "ela", "names": ELA_NAMES},
+    "ela_3d": {
+        "mechanism": "ela",
+        "names": {f"{ours}{axis}": f"{ours}s.{axis - 1}" for ours in ("conv", "norm") for axis in (1, 2, 3)},
+    },
     "ela_authors": {
         "mechanism": "ela",
         "options": {"form": "authors"},

@@ -153,6 +153,13 @@ class Gate(nn.Module):
         return self.W(self.resize(gate, x.shape[2:]) * x)
 
 
+def ungated_output(channels: int) -> nn.Module:
+    """The paper's gate, whose output is the product itself."""
+    gate = Gate(channels, 3 * channels // 4, 2, softmax=False)
+    gate.W = nn.Identity()
+    return gate
+
+
 def coarser(x: torch.Tensor) -> torch.Tensor:
     """A signal for the gate: every second position of the first three quarters of the channels."""
     return x[:, : 3 * x.shape[1] // 4][(..., *[slice(None, None, 2)] * (x.dim() - 2))]
@@ -181,6 +188,7 @@ def main() -> None:
     images, volumes = ((2, 48, 6, 4), (1, 64, 5, 4)), ((2, 16, 4, 5, 2), (1, 32, 2, 4, 8))
     signalled = {"shapes": images, "run": lambda module, x: module(x, coarser(x))}
     record("gate", lambda c: Gate(c, 3 * c // 4, 2, softmax=False), "phi.weight", **signalled)
+    record("gate_paper", ungated_output, "psi.weight", **signalled)
     record("gate_residual", lambda c: Gate(c, 3 * c // 4, 2, softmax=True), "psi.weight", **signalled)
     alone = {"shapes": volumes, "run": lambda module, x: module(x, F.avg_pool3d(x, 2))}
     record("gate_alone_3d", lambda c: Gate(c, c, 3, softmax=False), "theta.weight", **alone)

@@ -224,6 +224,7 @@ def main() -> None:
     sizes = {48: (3, 2), 64: (5, 4)}
     official = {"scale_pos_embed": True}
     record("mhsa", lambda c: BottleneckAttn(c, feat_size=sizes[c], **official), "pos_embed.height_rel", **timm)
+    record("mhsa_timm", lambda c: BottleneckAttn(c, feat_size=sizes[c]), "pos_embed.height_rel", **timm)
     record("mhsa_3d", lambda c: Bottleneck(volumes[c], c), "positions.axis0", **three)
 
     record("halo", FilledHalo, "attn.pos_embed.width_rel", shapes=((2, 48, 9, 10), (1, 64, 16, 8)), **timm)

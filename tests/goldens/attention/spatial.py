@@ -70,6 +70,23 @@ class BamVolume(nn.Module):
         return x * (1 + (channel[:, :, None, None, None] * spatial).sigmoid())
 
 
+class BamTerms(nn.Module):
+    """BAM by the paper's equations 3 to 5: a normalisation ends each term, and stands nowhere else."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = channels // 16
+        self.fc1, self.fc2 = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
+        self.channel_norm, self.spatial_norm = nn.BatchNorm1d(channels), nn.BatchNorm2d(1)
+        self.conv1, self.conv4 = nn.Conv2d(channels, hidden, 1), nn.Conv2d(hidden, 1, 1)
+        self.conv2, self.conv3 = (nn.Conv2d(hidden, hidden, 3, padding=4, dilation=4) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        channel = self.channel_norm(self.fc2(self.fc1(x.mean((2, 3))).relu()))
+        spatial = self.spatial_norm(self.conv4(self.conv3(self.conv2(self.conv1(x)))))
+        return x + x * (channel[:, :, None, None] + spatial).sigmoid()
+
+
 class TripletVolume(nn.Module):
     """Triplet attention with a gate for each of the four axes of a volume, and a smaller kernel."""
 
@@ -151,6 +168,7 @@ def main() -> None:
     dilated = "sp_att.dil_convs.conv1.conv.weight"
     record("bam", lambda c: BamBlock(channels=c), dilated, shapes=WIDE, packages=("pytorchcv",))
     record("bam_add", lambda c: BamSum(channels=c), dilated, shapes=WIDE, packages=("pytorchcv",))
+    record("bam_paper", BamTerms, "conv2.weight", shapes=WIDE)
     record("bam_3d", BamVolume, "conv2.weight", shapes=((2, 48, 6, 5, 4), (1, 64, 3, 5, 7)))
 
     triplet = {"shapes": ((2, 24, 9, 8), (1, 32, 4, 11)), "packages": ("fightingcv-attention",)}

@@ -52,6 +52,22 @@ class AuthorsELA(nn.Module):
         return result
 
 
+class VolumeELA(nn.Module):
+    """timm's, with a convolution and a normalisation for each of three axes."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        depthwise = {"padding": 3, "groups": channels, "bias": False}
+        self.convs = nn.ModuleList(nn.Conv1d(channels, channels, 7, **depthwise) for _ in range(3))
+        self.norms = nn.ModuleList(nn.GroupNorm(1, channels) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result = x
+        for axis, conv, norm in zip((2, 3, 4), self.convs, self.norms, strict=True):
+            result = result * facing(F.silu(norm(conv(lines(x, axis)))).sigmoid(), x, axis)
+        return result
+
+
 class EMA(nn.Module):
     """Group by group, with softmax and products written out."""
 
@@ -207,6 +223,7 @@ def unbiased(module: nn.Module) -> nn.Module:
 
 def main() -> None:
     record("ela", EfficientLocalAttn, "conv_h.weight", shapes=WIDE, packages=("timm",))
+    record("ela_3d", VolumeELA, "convs.1.weight", shapes=VOLUMES)
     record("ela_authors", AuthorsELA, "conv.weight", shapes=BOTH)
     record("ema", lambda c: EMA(c, GROUPS[c]), "conv1x1.weight", shapes=((2, 48, 9, 6), (1, 256, 8, 13)))
     record("ema_3d", lambda c: EMA(c, GROUPS[c], 3), "conv3x3.weight", shapes=VOLUMES)
