@@ -141,7 +141,8 @@ def _assemble(content: cache.Content, options: Mapping[str, Any]) -> Prepared:
         fold=wanted["fold"],
         classes=classes,
     )
-    positive, note = _positive(classes, facts["kind"], options["positive"])
+    positive, notes = _positive(classes, facts["kind"], options["positive"])
+    has_mask = _of_one_finding(content, notes)
     return Prepared(
         name=facts["name"],
         classes=classes,
@@ -155,11 +156,25 @@ def _assemble(content: cache.Content, options: Mapping[str, Any]) -> Prepared:
         columns=pd.DataFrame(facts["columns"], index=range(len(content.labels)), dtype=str),
         images=content.images,
         masks=content.masks,
-        has_mask=content.has_mask,
+        has_mask=has_mask,
         split=split,
         digest=content.digest,
-        summary=_summary(content, options, split, report, positive, note),
+        summary=_summary(content, options, split, report, positive, has_mask, notes),
     )
+
+
+def _of_one_finding(content: cache.Content, notes: list[str]) -> np.ndarray:
+    """Which masks are known to be about what the image is explained for: of several findings, those of images with one;
+    adds a note where others are not used."""
+    if content.labels.ndim == 1 or content.labels.shape[1] == 1:
+        return content.has_mask
+    kept = content.has_mask & ((content.labels == 1).sum(axis=1) == 1)
+    if unused := int((content.has_mask & ~kept).sum()):
+        notes.append(
+            f"The masks or boxes of {unused} images are not used: nothing says which of an image's findings they show,"
+            " so that only those of images with one finding are."
+        )
+    return kept
 
 
 def _positive(classes: tuple[str, ...], kind: str, asked: str) -> tuple[int | None, list[str]]:
@@ -183,6 +198,7 @@ def _summary(
     split: np.ndarray,
     report: SplitReport,
     positive: int | None,
+    has_mask: np.ndarray,
     notes: list[str],
 ) -> dict[str, Any]:
     facts = content.facts
@@ -211,7 +227,7 @@ def _summary(
             zip(("min", "median", "max"), np.quantile(content.sizes, (0, 0.5, 1), axis=0).tolist(), strict=True)
         ),
         "modes": facts["modes"],
-        "masks": int(content.has_mask.sum()),
+        "masks": int(has_mask.sum()),
         "skipped": facts["skipped"],
         "bad_masks": facts["bad_masks"],
         "clusters": {

@@ -69,7 +69,7 @@ def trust(panel: Panel, model: str, *, level: float = LEVEL, count: int = REPLIC
     if panel.first.kind == "single":
         return _trust(panel, runs, by_seed, level, count, seed)
     places = range(len(panel.first.classes))
-    each = [{name: _of_finding(run, k) for name, run in runs.items()} for k in places]
+    each = [{name: of_finding(run, k) for name, run in runs.items()} for k in places]
     findings = {
         name: _trust(panel, own, by_seed, level, count, seed)
         for name, own in zip(panel.first.classes, each, strict=True)
@@ -78,7 +78,7 @@ def trust(panel: Panel, model: str, *, level: float = LEVEL, count: int = REPLIC
     return Trust({}, {}, {"calibration": FINDINGS}, (), findings)
 
 
-def _of_finding(run: Run, k: int) -> Run:
+def of_finding(run: Run, k: int) -> Run:
     """One finding as two classes, on the images where it is known."""
     name = run.test.classes[k]
 

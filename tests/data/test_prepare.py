@@ -91,6 +91,17 @@ def test_damaged_cache_is_rebuilt(serve: Callable[..., Prepared], tmp_path: Path
     assert again.digest == first.digest and (again.images == first.images).all()
 
 
+def test_masks_of_images_with_several_findings_are_not_used(serve: Callable[..., Prepared]) -> None:
+    disc = np.hypot(*np.mgrid[-10:10, -15:15]) < 5
+    labels = np.random.default_rng(0).integers(0, 2, (40, 3)).astype(np.float32)
+    records = [_record(at, label=labels[at], read_mask=lambda: disc) for at in range(40)]
+    prepared = serve(records, kind="multilabel", classes=("a", "b", "c"))
+    np.testing.assert_array_equal(prepared.has_mask, labels.sum(axis=1) == 1)
+    unused = int((labels.sum(axis=1) != 1).sum())
+    assert prepared.summary["masks"] == 40 - unused
+    assert any(f"masks or boxes of {unused} images are not used" in note for note in prepared.summary["notes"])
+
+
 def test_bad_images_and_masks(serve: Callable[..., Prepared]) -> None:
     disc = np.hypot(*np.mgrid[-10:10, -15:15]) < 5
     records = [_record(at, read_mask=lambda: disc) if at < 30 else _record(at) for at in range(40)]

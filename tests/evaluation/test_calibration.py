@@ -1,6 +1,8 @@
 """Reliability bins, bands, calibration errors and recalibration against plain loops, statsmodels and planted truths."""
 
 import itertools
+import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -17,6 +19,23 @@ from attn_jax.evaluation.calibration import (
     reliability,
     reliability_bands,
 )
+
+
+GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "goldens" / "calibration.json").read_text())
+
+
+@pytest.mark.parametrize("bins", [10, 15])
+def test_errors_are_those_of_torchmetrics_and_netcal(bins):
+    truth, score, label, likely = (np.array(GOLDEN[name]) for name in ("truth", "score", "label", "likely"))
+    top = likely.argmax(axis=1) == label
+    found = {
+        "ece": expected_calibration_error(truth, score, bins),
+        "mce": maximum_calibration_error(truth, score, bins),
+        "equal_mass": expected_calibration_error(truth, score, bins, equal_mass=True),
+        "classwise": classwise_calibration_error(label, likely, bins),
+        "top": expected_calibration_error(top, likely.max(axis=1), bins),
+    }
+    assert found == pytest.approx({name: GOLDEN[f"{name}_{bins}"] for name in found}, abs=1e-6)
 
 
 def loop(truth, score, bins):

@@ -100,7 +100,7 @@ def test_folds_are_judged_on_their_own_images(sources, settings, look):
         assert part.figure(panel, found, settings, look, "x", simulated=False) is not None
 
 
-def test_findings_have_none_of_the_figures_for_classes(settings, look):
+def test_findings_have_diagrams_of_their_own_and_no_curves_for_classes(settings, look):
     rng = np.random.default_rng(0)
     many = [
         (
@@ -113,6 +113,13 @@ def test_findings_have_none_of_the_figures_for_classes(settings, look):
     many[1] = ("SE", dataclasses.replace(many[1][1], label=first.label))
     (panel,) = panels(many)
     found = on_panel(panel, settings)
-    for part in (reliability, decision, selective):
+    for part in (decision, selective):
         assert part.figure(panel, found, settings, look, "x", simulated=False) is None
+    data = reliability.figure(panel, found, settings, look, "x", simulated=False).data
+    assert set(zip(data["finding"], data["model"], strict=True)) == {(f, m) for f in "ab" for m in ("none", "SE")}
+    test = panel.runs["SE"][""].test
+    points = binned(test.label[:, 1] == 1, test.score[:, 1], reliability.POINTS, equal_mass=True)
+    drawn = data[(data["finding"] == "b") & (data["model"] == "SE")]
+    np.testing.assert_allclose(drawn["frequency"], points.frequency)
+    np.testing.assert_allclose(drawn["score"], points.score)
     assert forest.figure(found, settings, look, "f", simulated=False) is not None

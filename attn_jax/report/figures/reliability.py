@@ -1,7 +1,8 @@
 """Reliability diagrams: how often what a model says with some probability comes true, in small multiples."""
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from attn_jax.evaluation.intervals import LEVEL
 from attn_jax.evaluation.panel import Panel
 from attn_jax.evaluation.proportions import wilson
 from attn_jax.evaluation.records import Predictions
+from attn_jax.evaluation.trust import of_finding
 from attn_jax.report.figures.drawing import Figure, canvas, finish
 from attn_jax.report.figures.palette import FAINT, Look
 from attn_jax.report.figures.rows import percent, shortened
@@ -40,19 +42,27 @@ class Diagram(NamedTuple):
 def figure(
     panel: Panel, found: OnDataset, settings: Settings, look: Mapping[str, Look], name: str, *, simulated: bool
 ) -> Figure | None:
-    """The baseline and the best of the other models, at most `MOST_PANELS`; None for findings, several an image."""
-    if panel.first.kind != "single":
-        return None
+    """The baseline and the best of the other models, at most `MOST_PANELS`; of findings, several an image, the baseline
+    and the best other model for each of the commonest. None where no finding has images of both kinds."""
     others = [model for model in ranked(found.models, settings.metric) if model != found.baseline]
     shown = [model for model in (found.baseline, *others) if not look[model].faint][:MOST_PANELS]
-    diagrams = {model: diagram(panel, model) for model in shown}
+    single = panel.first.kind == "single"
+    findings = [""] if single else commonest(panel)[:MOST_PANELS]
+    diagrams = {
+        (finding, model): diagram(of_one(panel, finding) if finding else panel, model)
+        for finding in findings
+        for model in (shown if single else shown[:2])
+    }
+    if not diagrams:
+        return None
     across = min(2, len(shown))
-    down = -(-len(shown) // across)
-    of = next(iter(panel.first.outcomes())) if panel.first.binary else ""
+    down = -(-len(diagrams) // across)
+    of = next(iter(panel.first.outcomes())) if panel.first.binary else "" if single else "the finding"
     with canvas(2.5 * across, 2.75 * down, nrows=down, ncols=across, squeeze=False) as (sheet, grid):
-        for axes, model in zip(grid.flat, shown, strict=False):
-            _panel(axes, diagrams[model], model, _numbers(found, model), look[model])
-        for axes in grid.flat[len(shown) :]:
+        for axes, ((finding, model), drawn) in zip(grid.flat, diagrams.items(), strict=False):
+            title = f"{finding}, {model}" if finding else model
+            _panel(axes, drawn, title, _numbers(found, model, finding), look[model])
+        for axes in grid.flat[len(diagrams) :]:
             axes.set_visible(False)
         sheet.supxlabel(f"Predicted probability of {of}" if of else "Highest probability", fontsize=9)
         sheet.supylabel(f"Share that was {of}" if of else "Accuracy", fontsize=9)
@@ -62,10 +72,24 @@ def figure(
             "Calibration",
             _caption(panel),
             _data(diagrams),
-            alternative=_alternative(found, shown),
+            alternative=_alternative(found, diagrams),
             simulated=simulated,
             wide=True,
         )
+
+
+def commonest(panel: Panel) -> list[str]:
+    """The findings that some images have and others do not, first that of the most images."""
+    positives, negatives = ((panel.label == answer).sum(axis=0) for answer in (1, 0))
+    order = np.argsort(-positives, kind="stable")
+    return [panel.first.classes[k] for k in order if positives[k] and negatives[k]]
+
+
+def of_one(panel: Panel, finding: str) -> Panel:
+    """The panel with one finding alone, as two classes."""
+    k = panel.first.classes.index(finding)
+    runs = {model: {name: of_finding(run, k) for name, run in of.items()} for model, of in panel.runs.items()}
+    return dataclasses.replace(panel, runs=runs)
 
 
 def diagram(panel: Panel, model: str) -> Diagram:
@@ -125,34 +149,40 @@ def _panel(axes, of: Diagram, model: str, numbers: str, style: Look) -> None:
     axes.annotate(numbers, (0, 1), (0, 4), "axes fraction", "offset points", fontsize=8)
 
 
-def _numbers(found: OnDataset, model: str) -> str:
-    text = f"ECE {fixed(found.models[model].metrics['ece'].value)}"
-    slope = found.models[model].trust.numbers.get("calibration_slope")
-    return text if slope is None or math.isnan(slope) else f"{text}, slope {fixed(slope, 2)}"
+def _numbers(found: OnDataset, model: str, finding: str) -> str:
+    judged = found.models[model]
+    error = "" if finding else f"ECE {fixed(judged.metrics['ece'].value)}"
+    slope = (judged.trust.findings[finding] if finding else judged.trust).numbers.get("calibration_slope")
+    return ", ".join(filter(None, [error, "" if slope is None or math.isnan(slope) else f"slope {fixed(slope, 2)}"]))
 
 
 def _caption(panel: Panel) -> str:
     several = max(len(runs) for runs in panel.runs.values()) > 1
     pooled = " of all seeds together" if several else ""
     once = ", each image counted once" if several else ""
-    which = "the scores" if panel.first.binary else "the highest probabilities"
-    slope = " and calibration slope (ideal: 1)" if panel.first.binary else ""
+    several_findings = panel.first.kind != "single"
+    which = "the scores" if panel.first.binary or several_findings else "the highest probabilities"
+    error = "" if several_findings else f"ECE ({BINS} bins of equal width)"
+    slope = "calibration slope (ideal: 1)" if panel.first.binary or several_findings else ""
+    titles = " and ".join(filter(None, [error, slope]))
     means = ": means over seeds" if several else ""
     alone = panel.patients not in (None, len(panel.image_id))
     return (
         f"Points: {which}{pooled} in {POINTS} bins of equally many. Bars: Wilson's {percent(LEVEL)} interval{once}"
         f"{'; images of one patient are taken for independent' if alone else ''}. Grey: where {percent(LEVEL)} of a"
-        f" calibrated model's points lie. Titles: ECE ({BINS} bins of equal width){slope}{means}."
+        f" calibrated model's points lie. Titles: {titles}{means}."
     )
 
 
-def _alternative(found: OnDataset, shown: list[str]) -> str:
+def _alternative(found: OnDataset, shown: Iterable[tuple[str, str]]) -> str:
     where = f" on {found.dataset}" if found.dataset else ""
-    return f"Reliability diagrams{where}: {'; '.join(f'{model} {_numbers(found, model)}' for model in shown)}."
+    told = [f"{finding} {model} {_numbers(found, model, finding)}".strip() for finding, model in shown]
+    return f"Reliability diagrams{where}: {'; '.join(told)}."
 
 
-def _data(diagrams: Mapping[str, Diagram]) -> pd.DataFrame:
-    frames = [
-        pd.DataFrame({"model": model, "bin": np.arange(POINTS) + 1, **of._asdict()}) for model, of in diagrams.items()
-    ]
+def _data(diagrams: Mapping[tuple[str, str], Diagram]) -> pd.DataFrame:
+    frames = []
+    for (finding, model), of in diagrams.items():
+        names = {"finding": finding} if finding else {}
+        frames.append(pd.DataFrame(names | {"model": model, "bin": np.arange(POINTS) + 1, **of._asdict()}))
     return pd.concat(frames, ignore_index=True)
