@@ -20,7 +20,6 @@ from attn_jax.evaluation.calibration import (
     reliability_bands,
 )
 
-
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "goldens" / "calibration.json").read_text())
 
 

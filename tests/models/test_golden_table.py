@@ -120,3 +120,21 @@ def test_botnet_50():
 def test_aa_resnet_50():
     """Published with one digit of millions."""
     assert counted("resnet50", "aa")[0] == pytest.approx(25.8e6, abs=0.05e6)
+
+
+# Blocks of ResNet-50 and the channels of their 3 x 3 convolutions.
+BLOCKS = ((3, 64), (4, 128), (6, 256), (3, 512))
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        # Queries, keys and values; on two axes an entry of each of 8 heads for 2 (8 + 2 * 3) - 1 distances.
+        ("halo", lambda c: 3 * c**2 + 2 * 27 * c // 8),
+        # 4 queries and a key of 16, values for 4 heads; two normalisations; 9 x 9 from 1 to 16 channels.
+        ("lambda", lambda c: c * (4 * 16 + 16 + c // 4) + 2 * (4 * 16 + c // 4) + 81 * 16 + 16),
+    ],
+)
+def test_resnet_50_with_a_layer_instead_of_its_convolutions(name, layer):
+    plain = 25_557_032 - sum(count * 9 * channels**2 for count, channels in BLOCKS)
+    assert counted("resnet50", name)[0] == plain + sum(count * layer(channels) for count, channels in BLOCKS)
