@@ -1,7 +1,7 @@
 """Tensors and logits of torchvision's and timm's networks with weights from hashes, in float64 -> backbones_cnn.npz.
 
 Made with torch 2.14.1, torchvision 0.29.1 and timm 1.0.31: `python tests/goldens/make_backbones.py`. The weights are
-float32 numbers; of the logits every few are kept. VGG's are those of an eighth of its width.
+float32 numbers; of the logits every few are kept. VGG's are also those of an eighth of its width.
 """
 
 import pathlib
@@ -64,7 +64,8 @@ def main() -> None:
         out[name] = sampled(logits(MODELS[name](), (1, 3, 72, 56)))
     model = narrow_vgg()
     out["vgg16_bn_narrow_tensors"] = lines(model)
-    out["vgg16_bn"] = sampled(logits(model, (1, 3, 320, 72)))
+    out["vgg16_bn_narrow"] = sampled(logits(model, (1, 3, 320, 72)))
+    out["vgg16_bn"] = sampled(logits(MODELS["vgg16_bn"](), (1, 3, 40, 72)))
     np.savez_compressed(pathlib.Path(__file__).with_name("backbones_cnn.npz"), **out)
 
 
