@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from attn_jax.report.figures import palette
+from attn_jax.report.figures.rows import shortened
 
 RC: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -144,10 +145,12 @@ def curve(axes, x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], label: str
 
 
 def legend_below(sheet, handles: Sequence) -> None:
-    """A legend under the axes, where it never hides a line."""
-    longest = max((len(handle.get_label()) for handle in handles), default=0)
+    """A legend under the axes, where it never hides a line; long names lose their ends."""
+    labels = [shortened(handle.get_label(), 60) for handle in handles]
+    longest = max(map(len, labels), default=0)
     columns = 1 if longest > 24 else 2 if longest > 9 or len(handles) in (2, 4) else 3
-    sheet.legend(handles=list(handles), loc="outside lower center", ncols=columns, handlelength=2.4, columnspacing=1.2)
+    form = {"loc": "outside lower center", "ncols": columns, "handlelength": 2.4, "columnspacing": 1.2}
+    sheet.legend(list(handles), labels, **form)
 
 
 def _cleaned(svg: str, name: str) -> str:
