@@ -13,7 +13,7 @@ test: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
 test-full: $(STAMP)
-	$(BIN)/python -m pytest -m full --durations=10
+	$(BIN)/python -m pytest -m full -n 2 --dist loadfile --durations=10
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -10,13 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from often import often
 
 from attn_jax import attention
 
 GOLDENS = pathlib.Path(__file__).parents[1] / "goldens"
 HASH = runpy.run_path(str(GOLDENS / "hash_weights.py"))
-OFTEN = ("se", "gc", "cbam", "coordinate", "simam", "lka", "non_local", "double", "sk", "mhsa", "halo", "lambda")
-"""One of each kind, whose every proof is in the short suite; those of the others take minutes to compile."""
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 
 Layout = Callable[[np.ndarray], np.ndarray]
@@ -50,10 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.full)
 
 
-@pytest.fixture(
-    scope="session",
-    params=[name if name in OFTEN else pytest.param(name, marks=pytest.mark.full) for name in attention.MECHANISMS],
-)
+@pytest.fixture(scope="session", params=often(attention.MECHANISMS))
 def name(request: pytest.FixtureRequest) -> str:
     """Every mechanism, most of them in the full suite only."""
     return request.param

@@ -64,11 +64,12 @@ def test_random_gates_follow_from_the_seed_and_the_place_alone():
     net = models.create("resnet18", num_classes=2, width=1 / 8, stem="small", attention="random_gate")
     net = net.clone(blocks=(2,))
     images = np.ones((1, 8, 8, 3), np.float32)
-    _, state = jax.jit(lambda key: net.init_with_output(key, images, train=True))(jax.random.key(0))
+    variables = jax.jit(lambda key: net.init(key, images, train=True))(jax.random.key(0))
+    _, state = jax.jit(lambda v: net.apply(v, images, train=False, mutable=["attention"]))(variables)
     for block in ("stage1_block1", "stage1_block2"):
         sown = state["attention"][block]["attention"]["channel"][0]
         np.testing.assert_array_equal(sown[0], draw(0, f"{block}/attention", 8))
-        assert "attention" not in state["params"][block] and "attention" not in state["batch_stats"][block]
+        assert all("attention" not in variables[kind][block] for kind in ("params", "batch_stats"))
     drawn = [draw(seed, path, 8) for seed, path in ((0, "a"), (0, "b"), (1, "a"))]
     assert all((drawn[i] != drawn[j]).all() for i, j in ((0, 1), (0, 2), (1, 2)))
     # As recorded with jax 0.10.2: networks that were trained with these numbers need them.

@@ -9,6 +9,7 @@ import flax
 import jax
 import numpy as np
 import pytest
+from often import often
 
 from attn_jax import models
 from attn_jax.attention import MECHANISMS
@@ -38,7 +39,7 @@ def quick():
         yield
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("mechanism", often(MECHANISMS))
 def test_in_a_resnet18(mechanism):
     whole = models.create("resnet18", num_classes=3, width=1 / 8, stem="small", attention=mechanism)
     variables = product.shapes(whole)

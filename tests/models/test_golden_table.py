@@ -93,7 +93,9 @@ def counted(network, attention, **options):
     return *parameters, macs / 1e9
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.full) if "resnet34" in case else case for case in CASES]
+)
 def test_resnets(case):
     network, attention, options, place, parameters, gmacs = CASES[case]
     found, found_gmacs = counted(network, attention, attention_options=options, **place)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from often import often
 
 from attn_jax import models
 from attn_jax.attention import MECHANISMS, create
@@ -85,7 +86,9 @@ def test_a_replacement_elsewhere_is_refused():
         models.create("resnet18", num_classes=2, attention=Replacement, placement="block")
 
 
-@pytest.mark.parametrize("name", [name for name, made in MECHANISMS.items() if "strides" not in made.__annotations__])
+@pytest.mark.parametrize(
+    "name", often(name for name, made in MECHANISMS.items() if "strides" not in made.__annotations__)
+)
 def test_every_mechanism_can_start_as_the_identity_and_leave_it(name):
     """Its output is the input, and some parameter has a gradient: else it would stay the identity."""
     module = make_slot(create(name), identity_start=True).make(None, "attention")

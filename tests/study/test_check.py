@@ -102,7 +102,7 @@ def test_no_name_may_be_invented(path: str) -> None:
         (dict(model__attention="none", model__placement="conf"), "config.model.placement='conf' is unknown"),
         (dict(model__attention="nowhere:Gate"), "No module named 'nowhere'"),
         (dict(model__attention="se", model__attention_options=ConfigDict({"reduktion": 8})), "'reduction'"),
-        (dict(model__attention="se", model__attention_options=ConfigDict({"reduction": "x"})), "cannot be made with"),
+        (dict(model__attention="se", model__attention_options=ConfigDict({"reduction": "x"})), "reduction='x' is not"),
         (dict(optim__options=ConfigDict({"b3": 0.9})), "config.optim.options.b3"),
         (dict(optim__options=ConfigDict({"b1": "x"})), "config.optim: TypeError"),
         (dict(optim__freeze=("stage9",)), "config.optim.freeze"),

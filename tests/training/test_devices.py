@@ -63,9 +63,8 @@ def test_double_precision_is_equal_over_20_steps(parallel: str, devices: int) ->
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12), seen_statistics, statistics)
 
 
-@pytest.mark.parametrize(
-    ("parallel", "devices"), [way if 8 in way else pytest.param(*way, marks=pytest.mark.full) for way in WAYS]
-)
+@pytest.mark.full
+@pytest.mark.parametrize(("parallel", "devices"), WAYS)
 def test_single_precision_stays_close(parallel: str, devices: int) -> None:
     expected, _ = losses("float32", "jit", 1)
     seen, _ = losses("float32", parallel, devices)
@@ -89,7 +88,7 @@ def test_accumulated_parts_are_spread_over_the_devices_alike(parallel: str) -> N
     np.testing.assert_allclose(several, one, rtol=1e-10)
 
 
-@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+@pytest.mark.parametrize("parallel", [pytest.param("jit", marks=pytest.mark.full), "pmap"])
 def test_a_batch_that_eight_devices_cannot_share_gives_the_same_losses(parallel: str) -> None:
     with jax.enable_x64(True):
         one, _ = losses("float64", "jit", 1, batch=12)
