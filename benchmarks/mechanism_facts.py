@@ -70,6 +70,7 @@ def size(name: str) -> dict[str, int]:
 @functools.cache
 def tests() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The names of conftest.py, those of test_partition.py, and the table of goldens, from all files."""
+    sys.path.append(str(TESTS.parent))  # as pytest's pythonpath
     goldens: dict[str, Any] = {}
     for path in sorted(TESTS.glob("test_*.py")):
         goldens |= runpy.run_path(str(path)).get("PARITY", {})

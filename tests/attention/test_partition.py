@@ -95,6 +95,17 @@ def test_only_what_must_is_gathered(name, sharding):
     assert bool(found) == (sharding == "space" and name in MUST_GATHER), found
 
 
+@pytest.mark.full
+def test_only_what_must_is_gathered_of_volumes(name, monkeypatch):
+    """Deep enough for each device to have the slices that the windows of its neighbours reach into."""
+    if name == "fca":
+        pytest.skip("its definition has two axes")
+    monkeypatch.setitem(globals(), "SHAPE", (8, 64, 4, 4, 16))
+    # The gradients of 7 x 7 x 7 kernels, which are summed, are no smaller than these few channels.
+    found = [t for t in gathered(name, "space") if t.operation != "all-reduce"]
+    assert bool(found) == (name in MUST_GATHER), found
+
+
 # What the defaults do not reach: mechanism, options, why it must gather where space is sharded.
 VARIANTS = {
     "ge theta": ("ge", {"variant": "theta"}, "its kernel is as large as the map, and every device holds it"),
