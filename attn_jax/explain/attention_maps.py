@@ -124,9 +124,9 @@ def looked(
         before = sum(other.partition(" ")[0] == kind for known, other in layouts if known == path)
         layouts[path, _numbered(kind, before)] = layout
 
-    before = {kind: values for kind, values in variables.items() if kind != "attention"}
+    clean = {kind: values for kind, values in variables.items() if kind != "attention"}
     with nn.intercept_methods(tap):
-        _, state = model.apply(before, images, train=False, mutable=["attention"])
+        _, state = model.apply(clean, images, train=False, mutable=["attention"])
     found: dict[str, dict[str, Array]] = {}
     for path, sown in flatten_dict(state.get("attention", {})).items():
         maps = found.setdefault("/".join(path[:-1]), {})
