@@ -113,7 +113,8 @@ def _reach(judged: Judged, contests: Sequence[Contest]) -> Iterable[str]:
     tried = sum(of.effects[judged.settings.metric].p is not None for of in contests)
     alpha = fixed((1 - judged.settings.level) / max(1, tried))
     size = f"for one of {judged.settings.margin:g} {more}"
-    told = f"If seeds and patients vary as they seem to here ({count(have)} {judged.who}), a difference of {span} would"
+    varies = judged.who if judged.difference_units == judged.who else f"seeds and {judged.who}"
+    told = f"If {varies} vary as they seem to here ({count(have)} {judged.who}), a difference of {span} would"
     yield f"{told} be found four times in five, at the level of Holm's first step ({alpha}); {size}."
 
 

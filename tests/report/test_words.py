@@ -54,6 +54,7 @@ def test_how_many_it_takes_is_less_than_there_are_for_a_wide_margin(sources, mar
     judged, words = said(of_predictions(runs, margin=margin))
     needed = judged.found.contests[0].needed
     assert (needed.patients.number < 45) == (margin == 0.4)
+    assert "If patients vary as they seem to here (45 patients), a difference of" in words
     assert ("for one of 0.4 fewer would do." in words) == (margin == 0.4)
     assert (f"for one of 0.02 it takes {count(needed.patients.number)} patients" in words) == (margin == 0.02)
 
