@@ -6,7 +6,8 @@ import pytest
 
 from attn_jax import attention
 
-X = np.random.default_rng(1).standard_normal((2, 4, 6, 32)).astype(np.float32)
+# Larger than the widest dilation.
+X = np.random.default_rng(1).standard_normal((2, 6, 6, 32)).astype(np.float32)
 ORDER = np.random.default_rng(5).permutation(32)
 # With their usual groups, a group has one of these channels.
 OPTIONS = {"sge": {"groups": 4}, "ema": {"factor": 4}}
@@ -43,7 +44,7 @@ def made(name, stirred):
 def assert_equal(wanted, one, other):
     """Whether both are equal, or, where that is not wanted, plainly differ; of the largest number."""
     apart = np.abs(one - other).max() / np.abs(one).max()
-    assert apart < 1e-5 if wanted else apart > 1e-2, apart
+    assert apart < 1e-5 if wanted else apart > 1e-3, apart
 
 
 def permuted(leaf):
