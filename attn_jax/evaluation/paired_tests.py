@@ -16,11 +16,12 @@ FEWEST_SEEDS = 6
 """Six pairs are the fewest for which the smallest two-sided p of Wilcoxon's test, 2 / 2**6, is below 0.05."""
 
 
-OF_THESE_NETWORKS = ("DeLong", "permutation", "McNemar")
-OVER_SEEDS = "Wilcoxon over seeds"
 PERMUTATION = "permutation"
-LEAST_SWAPS, MOST_PERMUTED = 1000, 10
-UNDEFINED = "the metric is undefined"
+OF_THESE_NETWORKS = ("DeLong", PERMUTATION, "McNemar")
+OVER_SEEDS = "Wilcoxon over seeds"
+LEAST_SWAPS = 1000
+MOST_PERMUTED = 10
+"""Pairs up to which each is permuted in metrics other than AUC, which take seconds a pair."""
 
 
 class Test(NamedTuple):
@@ -45,18 +46,17 @@ def permutation(panel: Panel, first: str, second: str, metric: str, *, count: in
     2010, arXiv 1603.05766). For AUC and average precision the models swap ranks, which their scores, on scales of their
     own, share (Bandos et al. 2005, doi 10.1002/sim.2149). Of more than two classes or findings only AUC has one.
     """
-    return _permutations(panel, [(first, second)], metric, count, seed)[0]
+    return permutations(panel, [(first, second)], metric, count=count, seed=seed)[0]
 
 
-def permutations(panel: Panel, pairs: Sequence[tuple[str, str]], metric: str, *, seed: int = 0) -> list[Test]:
-    """`permutation` of each pair of a family that Holm's adjustment is over, with as many swaps as leave its smallest
-    adjusted p below 0.01; in metrics other than AUC, which take seconds a pair, of ten pairs at most."""
+def permutations(
+    panel: Panel, pairs: Sequence[tuple[str, str]], metric: str, *, count: int | None = None, seed: int = 0
+) -> list[Test]:
+    """`permutation` of each pair of a family that Holm's adjustment is over; without `count` with as many swaps as
+    leave its smallest adjusted p below 0.01."""
     if metric != "auc" and len(pairs) > MOST_PERMUTED:
         return [Test(PERMUTATION, None, f"for {MOST_PERMUTED} pairs at most")] * len(pairs)
-    return _permutations(panel, pairs, metric, max(LEAST_SWAPS, 100 * len(pairs)), seed)
-
-
-def _permutations(panel: Panel, pairs: Sequence[tuple[str, str]], metric: str, count: int, seed: int) -> list[Test]:
+    count = count or max(LEAST_SWAPS, 100 * len(pairs))
     reasons = [_unpermuted(panel, *pair, metric) for pair in pairs]
     asked = [pair for pair, reason in zip(pairs, reasons, strict=True) if not reason]
     if not asked:
@@ -67,13 +67,15 @@ def _permutations(panel: Panel, pairs: Sequence[tuple[str, str]], metric: str, c
     rng = np.random.default_rng(seed)
     hits = np.zeros(len(asked), dtype=np.int64)
     # So many at a time as a processor's caches hold.
-    step = max(1, (1 << 20) // patients)
+    step = max(1, (1 << 20) // max(patients, len(asked)))
     for start in range(0, count, step):
         sides = rng.integers(0, 2, size=(min(step, count - start), patients)).astype(np.float64)
         hits += (np.abs(changed(sides)) >= np.abs(observed) - 1e-12).sum(axis=0)
     p = iter([None if np.isnan(o) else (1 + int(h)) / (1 + count) for o, h in zip(observed, hits, strict=True)])
     return [
-        Test(PERMUTATION, None, reason) if reason else Test(PERMUTATION, of := next(p), "" if of else UNDEFINED)
+        Test(PERMUTATION, None, reason)
+        if reason
+        else Test(PERMUTATION, of := next(p), "" if of else "the metric is undefined")
         for reason in reasons
     ]
 

@@ -131,7 +131,7 @@ def _fewest(panel: Panel, rows: Bool[np.ndarray, "images"]) -> int:
 
 
 def _kinds(panel: Panel) -> Int[np.ndarray, "images"]:
-    """The label of each image; of findings which others it has all answers in common with."""
+    """The label of each image; of findings a number for each set of answers."""
     if panel.first.kind == "single":
         return panel.label
     return np.unique(np.nan_to_num(panel.label, nan=-1), axis=0, return_inverse=True)[1]

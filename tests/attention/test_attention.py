@@ -159,7 +159,9 @@ def test_half_precision(name, stirred):
     (*low, wanted), gradients = run(variables, x)
     assert all(np.isfinite(np.float32(leaf)).all() for leaf in jax.tree.leaves(gradients))
     assert [y.dtype for y in low] == [jnp.bfloat16] * 3
-    assert (np.linalg.norm(wanted - x) > 0.1 * np.linalg.norm(x)) == (name != "identity")
+    # Criss-cross attention moves its input less than the others.
+    least = 0.1 if name == "criss_cross" else 0.2
+    assert (np.linalg.norm(wanted - x) > least * np.linalg.norm(x)) == (name != "identity")
     for y in low[:2]:
         # A bfloat16 is rounded by up to 0.4 %.
         error = np.abs(np.float32(y) - wanted)

@@ -6,11 +6,10 @@ import pytest
 
 from attn_jax import attention
 
-# Larger than the widest dilation.
-X = np.random.default_rng(1).standard_normal((2, 6, 6, 32)).astype(np.float32)
+X = np.random.default_rng(1).standard_normal((2, 4, 6, 32)).astype(np.float32)
 ORDER = np.random.default_rng(5).permutation(32)
-# With their usual groups, a group has one of these channels.
-OPTIONS = {"sge": {"groups": 4}, "ema": {"factor": 4}}
+# With their usual groups, a group has one of these channels; BAM's usual dilation reaches beyond these rows.
+OPTIONS = {"sge": {"groups": 4}, "ema": {"factor": 4}, "bam": {"dilation": 2}}
 # Mirrored images give mirrored output: nothing here knows left from right.
 FLIP = {
     *("se", "ese", "eca", "ge", "srm", "gct", "nam", "sge", "sse", "cse", "scse", "coordinate", "simam", "shuffle"),
@@ -44,7 +43,7 @@ def made(name, stirred):
 def assert_equal(wanted, one, other):
     """Whether both are equal, or, where that is not wanted, plainly differ; of the largest number."""
     apart = np.abs(one - other).max() / np.abs(one).max()
-    assert apart < 1e-5 if wanted else apart > 1e-3, apart
+    assert apart < 1e-5 if wanted else apart > 1e-2, apart
 
 
 def permuted(leaf):

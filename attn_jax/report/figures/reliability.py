@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,9 +48,10 @@ def figure(
     shown = [model for model in (found.baseline, *others) if not look[model].faint][:MOST_PANELS]
     single = panel.first.kind == "single"
     findings = [""] if single else commonest(panel)[:MOST_PANELS]
+    asked = {finding: of_one(panel, finding, shown[:2]) if finding else panel for finding in findings}
     diagrams = {
-        (finding, model): diagram(of_one(panel, finding) if finding else panel, model)
-        for finding in findings
+        (finding, model): diagram(one, model)
+        for finding, one in asked.items()
         for model in (shown if single else shown[:2])
     }
     if not diagrams:
@@ -85,10 +86,10 @@ def commonest(panel: Panel) -> list[str]:
     return [panel.first.classes[k] for k in order if positives[k] and negatives[k]]
 
 
-def of_one(panel: Panel, finding: str) -> Panel:
-    """The panel with one finding alone, as two classes."""
+def of_one(panel: Panel, finding: str, models: Sequence[str]) -> Panel:
+    """Some models of the panel with one finding alone, as two classes."""
     k = panel.first.classes.index(finding)
-    runs = {model: {name: of_finding(run, k) for name, run in of.items()} for model, of in panel.runs.items()}
+    runs = {model: {name: of_finding(run, k) for name, run in panel.runs[model].items()} for model in models}
     return dataclasses.replace(panel, runs=runs)
 
 
